@@ -1,0 +1,469 @@
+"""What an operator can ask for, by name: each act takes named arguments and answers a JSON-able value.
+
+Drives one flow or one reading each; the same acts serve the admin socket beside a running server and a command that holds
+the home itself. Personal data leaves through `inbox.open` alone.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from contracts.check import ProtectedKind
+from contracts.document import read_loose, write_wire
+from contracts.errors import DocumentError
+from contracts.events import Action
+from contracts.names import is_message_type, is_organisation
+from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection
+from gateway.core import receipt
+from gateway.core.errors import SubmissionRefusedError
+from gateway.core.message import Submission
+from gateway.governing import HeldAgreement
+from gateway.ports import Exchange, InboundMessage, OutboundMessage, Partner
+from keys.bundle import KeyBundle
+from keys.fingerprint import to_text, to_words
+from keys.listed import KeyState
+
+_LISTED = 1000  # rows of a list for people
+_BODY_LIMIT = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The named arguments of one act, read strictly: a missing or mistyped one is refused by its name."""
+
+    values: Mapping[str, Any]
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        if not isinstance(value, str) or not value:
+            raise SubmissionRefusedError("argument.missing", name, "a text is needed")
+        return value
+
+    def maybe(self, name: str) -> str | None:
+        value = self.values.get(name)
+        return None if value is None else self.text(name)
+
+    def flag(self, name: str) -> bool:
+        return self.values.get(name) is True
+
+    def organisation(self, name: str) -> str:
+        value = self.text(name)
+        if not is_organisation(value):
+            raise SubmissionRefusedError("argument.malformed", name, "not an organisation id")
+        return value
+
+    def object(self, name: str) -> Mapping[str, Any]:
+        value = self.values.get(name)
+        if not isinstance(value, dict):
+            raise SubmissionRefusedError("argument.missing", name, "an object is needed")
+        return value
+
+
+Act = Callable[[Exchange, Arguments], Awaitable[Any]]
+
+
+# --- messages
+
+
+async def send(exchange: Exchange, given: Arguments) -> Any:
+    message_type = given.text("type")
+    if not is_message_type(message_type):
+        raise SubmissionRefusedError("argument.malformed", "type", "not a message type")
+    answer = await outbound.accept(
+        Submission(
+            partner=given.organisation("partner"),
+            type=message_type,
+            body=given.text("body").encode(),
+            facts=dict(given.object("facts")),
+            client="operator",
+            key=given.maybe("key") or exchange.entropy(16).hex(),
+            on_behalf_of=given.maybe("on_behalf_of"),
+            partner_for=given.maybe("partner_for"),
+            agreement=given.maybe("agreement"),
+            thread=given.maybe("thread"),
+            replaces=given.maybe("replaces"),
+            by=given.maybe("by"),
+        ),
+        exchange,
+    )
+    return orjson.loads(answer)
+
+
+async def inbox_list(exchange: Exchange, _: Arguments) -> Any:
+    return [inbound_header(message) for message in await exchange.overview.inbox(_LISTED)]
+
+
+async def inbox_show(exchange: Exchange, given: Arguments) -> Any:
+    message = await exchange.inbox.message(given.text("id"), given.maybe("from"))
+    if message is None:
+        raise SubmissionRefusedError(
+            "message.unknown", "id", "no such message, or two partners' (name one with --from)"
+        )
+    return inbound_header(message)
+
+
+async def inbox_take(exchange: Exchange, given: Arguments) -> Any:
+    data = await inbound.take(given.text("id"), exchange, sender=given.maybe("from"), by=given.maybe("by"))
+    return {"id": given.text("id"), "receipt": receipt_summary(data)}
+
+
+async def inbox_open(exchange: Exchange, given: Arguments) -> Any:
+    message, inner = await inbound.open_by(
+        given.text("id"), given.text("role"), exchange, sender=given.maybe("from"), by=given.maybe("by")
+    )
+    payload = circumstances.payload_of(inner)
+    return inbound_header(message) | {"facts": payload.facts, "body": payload.body}
+
+
+async def outbox_list(exchange: Exchange, _: Arguments) -> Any:
+    return [outbound_header(message) for message in await exchange.overview.outbox(_LISTED)]
+
+
+async def message_show(exchange: Exchange, given: Arguments) -> Any:
+    message = await exchange.outbox.message(given.text("id"))
+    if message is None:
+        raise SubmissionRefusedError("message.unknown", "id", "no such message")
+    return outbound_header(message)
+
+
+async def message_resend(exchange: Exchange, given: Arguments) -> Any:
+    state = await delivery.resend(given.text("id"), exchange, by=given.maybe("by"))
+    return {"id": given.text("id"), "state": state.value}
+
+
+async def message_cancel(exchange: Exchange, given: Arguments) -> Any:
+    state = await delivery.cancel(given.text("id"), exchange, by=given.maybe("by"))
+    return {"id": given.text("id"), "state": state.value}
+
+
+async def status(exchange: Exchange, _: Arguments) -> Any:
+    return {
+        "organisation": exchange.own.id,
+        "name": exchange.own.name,
+        "counts": dict(await exchange.overview.counts()),
+        "agreements": [agreement_line(held) for held in await governing.load_all(exchange, exchange.clock())],
+    }
+
+
+# --- partners and keys
+
+
+async def partner_add(exchange: Exchange, given: Arguments) -> Any:
+    partner = await partners.add(
+        given.organisation("org"),
+        given.text("url"),
+        exchange,
+        name=given.maybe("name"),
+        duty_number=given.text("duty_number"),
+        by=given.maybe("by"),
+    )
+    return partner_line(partner)
+
+
+async def partner_list(exchange: Exchange, _: Arguments) -> Any:
+    return [partner_line(partner) for partner in await exchange.partners.all()]
+
+
+async def partner_fingerprint(exchange: Exchange, given: Arguments) -> Any:
+    """Our own fingerprint where no organisation is named: what is read out to a partner."""
+    org = given.maybe("org")
+    bundles = await governing.bundles_of(exchange, org or exchange.own.id)
+    if not bundles:
+        raise SubmissionRefusedError("partner.unknown", "org", "no such partner, or nothing published yet")
+    value = bundles[-1].fingerprint
+    return {"org": org or exchange.own.id, "hex": to_text(value), "words": " ".join(to_words(value))}
+
+
+async def partner_verify(exchange: Exchange, given: Arguments) -> Any:
+    partner, people = await partners.verify(
+        given.organisation("org"), given.text("words"), exchange, by=given.text("by"), alone=given.flag("alone")
+    )
+    return partner_line(partner) | {"confirmed": len(people)}
+
+
+async def keys_publish(exchange: Exchange, given: Arguments) -> Any:
+    return bundle_line(await partners.publish(given.text("bundle").encode(), exchange, by=given.maybe("by")))
+
+
+async def keys_bundles(exchange: Exchange, _: Arguments) -> Any:
+    return [bundle.jws.decode() for bundle in await exchange.partners.own_bundles()]
+
+
+async def keys_list(exchange: Exchange, _: Arguments) -> Any:
+    bundles = await exchange.partners.own_bundles()
+    now = int(exchange.clock().timestamp())
+    return (
+        []
+        if not bundles
+        else [
+            {
+                "role": key.role.value,
+                "kid": key.kid,
+                "state": "revoked" if bundles[-1].is_revoked(key.kid) else _state(key.state(now)),
+                "active_from": moment(key.nbf),
+                "retires": moment(key.retire),
+                "expires": moment(key.exp),
+            }
+            for key in bundles[-1].keys
+        ]
+    )
+
+
+# --- agreements
+
+
+async def agreement_propose(exchange: Exchange, given: Arguments) -> Any:
+    held = await agreements.propose(
+        given.text("toml").encode(), given.text("event").encode(), exchange, by=given.maybe("by")
+    )
+    return agreement_line(held)
+
+
+async def agreement_record(exchange: Exchange, given: Arguments) -> Any:
+    return agreement_line(await agreements.record(given.text("event").encode(), exchange, by=given.maybe("by")))
+
+
+async def agreement_urgent(exchange: Exchange, given: Arguments) -> Any:
+    held = await agreements.act_with_message_keys(
+        (await find_agreement(exchange, given.text("agreement"))).digest,
+        Action(given.text("action")),
+        given.text("role"),
+        exchange,
+        by=given.maybe("by"),
+    )
+    return agreement_line(held)
+
+
+async def agreement_list(exchange: Exchange, _: Arguments) -> Any:
+    return [agreement_line(held) for held in await governing.load_all(exchange, exchange.clock())]
+
+
+async def agreement_show(exchange: Exchange, given: Arguments) -> Any:
+    held = await find_agreement(exchange, given.text("agreement"))
+    return agreement_line(held) | {
+        "content": orjson.loads(held.agreement.canonical),
+        "events": [
+            {
+                "org": event.payload.org,
+                "n": event.payload.n,
+                "action": event.payload.action.value,
+                "at": moment(event.payload.at),
+                "role": event.payload.actor_role,
+                "digest": event.digest,
+            }
+            for event in held.events
+        ],
+    }
+
+
+async def agreement_fields(exchange: Exchange, given: Arguments) -> Any:
+    """Every path that some grant of this message lists, whatever its conditions: what a form or a file may fill."""
+    held = await governing.governing(
+        exchange,
+        given.organisation("partner"),
+        given.text("type"),
+        exchange.clock(),
+        wanted=given.maybe("agreement"),
+    )
+    message = held.compiled.message(given.text("type"), held.side(exchange.own.id))
+    grants = message.grants if message else ()
+    return sorted({field.path for grant in grants for field in grant.fields})
+
+
+async def agreement_context(exchange: Exchange, given: Arguments) -> Any:
+    """What a command needs to write our next event in its own process: the file, every event, every bundle."""
+    held = await find_agreement(exchange, given.text("agreement"))
+    record = await exchange.agreements.get(held.digest)
+    rows = record.events if record else ()
+    bundles = {org: await governing.bundles_of(exchange, org) for org in held.parties}
+    return {
+        "digest": held.digest,
+        "canonical": base64.b64encode(held.agreement.canonical).decode(),
+        "events": [{"org": r.org, "n": r.n, "jws": r.jws.decode(), "received_at": r.received_at} for r in rows],
+        "bundles": {org: [bundle.jws.decode() for bundle in listed] for org, listed in bundles.items()},
+    }
+
+
+async def find_agreement(exchange: Exchange, named: str) -> HeldAgreement:
+    """The agreement of a digest, of the beginning of one (8 digits at least), or of an id where only one version is held."""
+    everything = await governing.load_all(exchange, exchange.clock())
+    start = named if named.startswith("sha256:") else f"sha256:{named}"
+    found = [h for h in everything if h.agreement.id == named or (len(start) >= 15 and h.digest.startswith(start))]
+    if len(found) != 1:
+        rule = "no such agreement" if not found else "several agreements: name the digest"
+        raise SubmissionRefusedError("agreement.none", "agreement", rule)
+    return found[0]
+
+
+# --- protection
+
+
+async def protect_add(exchange: Exchange, given: Arguments) -> Any:
+    changed = await protection.add(_child(given), _kinds(given), exchange, by=given.text("by"))
+    return {"listed": changed}
+
+
+async def protect_remove(exchange: Exchange, given: Arguments) -> Any:
+    removed, people = await protection.remove(
+        _child(given), _kinds(given), exchange, by=given.text("by"), alone=given.flag("alone")
+    )
+    return {"removed": removed, "confirmed": len(people)}
+
+
+async def protect_list(exchange: Exchange, _: Arguments) -> Any:
+    return dict(await exchange.overview.protected())
+
+
+def _child(given: Arguments) -> Mapping[str, Any]:
+    try:
+        value = read_loose(given.text("child").encode(), limit=_BODY_LIMIT)
+    except DocumentError as error:
+        raise SubmissionRefusedError("argument.malformed", "child", error.rule) from None
+    if not isinstance(value, dict) or not isinstance(value.get("child"), dict):
+        raise SubmissionRefusedError("argument.malformed", "child", 'an object {"child": {..}} was expected')
+    return value
+
+
+def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
+    match given.text("kind"):
+        case "location":
+            return frozenset({"location"})
+        case "identity":
+            return frozenset({"location", "identity"})  # who the child was leads to where the child is
+        case _:
+            raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
+
+
+# --- lines that people and programs read: headers and states, never a body
+
+
+def inbound_header(message: InboundMessage) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "from": message.sender,
+        "type": message.type,
+        "state": message.state.value,
+        "urgency": message.urgency,
+        "thread": message.thread,
+        "agreement": message.agreement,
+        "received": moment(message.received_at),
+        "expires": moment(message.expires_at),
+        "receipts": [receipt_summary(data) for _, data in message.receipts],
+    }
+
+
+def outbound_header(message: OutboundMessage) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "to": message.partner,
+        "type": message.type,
+        "state": message.state.value,
+        "urgency": message.urgency,
+        "thread": message.thread,
+        "agreement": message.agreement,
+        "created": moment(message.created_at),
+        "expires": moment(message.expires_at),
+        "held_for": list(message.held_for),
+        "attempts": message.attempts,
+        "last_error": message.last_error,
+        "receipts": [receipt_summary(data) for _, data in message.receipts],
+    }
+
+
+def receipt_summary(data: bytes) -> dict[str, Any]:
+    """What one stored receipt says, for a list."""
+    payload = receipt.read_receipt(data).payload
+    said: dict[str, Any] = {"event": payload.event, "at": moment(payload.at), "id": payload.id}
+    if isinstance(payload.code, str):
+        said["code"] = payload.code
+    if isinstance(payload.breaches, tuple):
+        said["breaches"] = [{"code": b.code, "path": b.path, "rule": b.rule} for b in payload.breaches]
+    return said
+
+
+def partner_line(partner: Partner) -> dict[str, Any]:
+    return {
+        "org": partner.org,
+        "name": partner.name,
+        "verified": bool(partner.verified_by),
+        "url": partner.url,
+        "duty_number": partner.duty_number,
+        "root": partner.root,
+        "bundle": partner.newest.seq,
+        "bundle_expires": moment(partner.newest.exp),
+    }
+
+
+def bundle_line(bundle: KeyBundle) -> dict[str, Any]:
+    return {"org": bundle.org, "seq": bundle.seq, "digest": bundle.digest, "expires": moment(bundle.exp)}
+
+
+def agreement_line(held: HeldAgreement) -> dict[str, Any]:
+    state = held.state
+    return {
+        "id": held.agreement.id,
+        "version": held.agreement.version,
+        "digest": held.digest,
+        "title": held.agreement.title,
+        "parties": list(held.parties),
+        "state": state.state.value,
+        "reasons": [reason.value for reason in state.reasons],
+        "signed_by": sorted(state.signed_by),
+        "suspended_by": sorted({suspension.org for suspension in state.suspensions}),
+        "alarms": [{"org": a.org, "n": a.n, "fault": a.fault.value} for a in state.alarms],
+    }
+
+
+def moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _state(state: KeyState) -> str:
+    return state.value
+
+
+READING: Mapping[str, Act] = {
+    "agreement.context": agreement_context,
+    "agreement.fields": agreement_fields,
+    "agreement.list": agreement_list,
+    "agreement.show": agreement_show,
+    "inbox.list": inbox_list,
+    "inbox.show": inbox_show,
+    "keys.bundles": keys_bundles,
+    "keys.list": keys_list,
+    "message.show": message_show,
+    "outbox.list": outbox_list,
+    "partner.fingerprint": partner_fingerprint,
+    "partner.list": partner_list,
+    "protect.list": protect_list,
+    "status": status,
+}
+WRITING: Mapping[str, Act] = {
+    "agreement.propose": agreement_propose,
+    "agreement.record": agreement_record,
+    "agreement.urgent": agreement_urgent,
+    "inbox.open": inbox_open,
+    "inbox.take": inbox_take,
+    "keys.publish": keys_publish,
+    "message.cancel": message_cancel,
+    "message.resend": message_resend,
+    "partner.add": partner_add,
+    "partner.verify": partner_verify,
+    "protect.add": protect_add,
+    "protect.remove": protect_remove,
+    "send": send,
+}
+
+
+async def perform(name: str, arguments: Mapping[str, Any], exchange: Exchange) -> bytes:
+    """Carry out one act and return its answer as JSON bytes; raises SubmissionRefusedError for an unknown name."""
+    act = READING.get(name) or WRITING.get(name)
+    if act is None:
+        raise SubmissionRefusedError("act.unknown", "act", "no such act")
+    return write_wire(await act(exchange, Arguments(arguments)))

@@ -1,0 +1,147 @@
+"""`safehand init` makes a home; `safehand root` makes and uses the root keys, on a machine that is not the gateway's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli import options
+from gateway.cli.bridge import fail
+from gateway.cli.output import show_json, show_pairs
+from gateway.home import Home
+
+if TYPE_CHECKING:
+    from keys.key import SigningPair
+    from keys.keyset import KeySet
+
+
+@click.command()
+@click.option("--org", required=True, help="Organisation id, for example la-207.")
+@click.option("--name", required=True, help="Name of the organisation.")
+@click.option("--public-url", required=True, help="https address under which partners reach this gateway.")
+@click.option("--listen", default="127.0.0.1:8443", show_default=True, help="Address and port to listen on.")
+@click.option("--allow-private", multiple=True, metavar="NETWORK", help="Private partner address or network to allow.")
+@click.option("--ca-file", help="File with the certificate authorities of partners, relative to the home.")
+@options.passphrase_file
+@click.pass_obj
+def init(
+    home: Home,
+    org: str,
+    name: str,
+    public_url: str,
+    listen: str,
+    allow_private: tuple[str, ...],
+    ca_file: str | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Make the home: configuration, keystores and an empty database.
+
+    The passphrase is that of the agreement keystore, which is opened only to propose, sign and resume agreements.
+    """
+    from contracts.errors import ContractError
+    from gateway.config import read_settings
+    from gateway.home import HomeError, create
+    from gateway.store.migrations import upgrade
+
+    partners = f"ca_file = {_toml(ca_file)}\n" if ca_file else ""
+    if allow_private:
+        partners += "allowed_private = [" + ", ".join(_toml(network) for network in allow_private) + "]\n"
+    config = (
+        f"# Safehand: the settings of one gateway. No secret stands here.\norg = {_toml(org)}\nname = {_toml(name)}\n"
+        f"public_url = {_toml(public_url)}\nlisten = {_toml(listen)}\n"
+        + (f"\n[partners]\n{partners}" if partners else "")
+    )
+    try:
+        settings = read_settings(config.encode(), file="config.toml")
+        create(home, config, options.passphrase(passphrase_file, "the agreement keystore", confirm=True))
+    except (ContractError, HomeError) as error:
+        fail(str(error), 2)
+    upgrade(home.database)
+    click.echo(f"Home made for {settings.org} in {home.path}.")
+    click.echo(f"Next: put the TLS certificate and key at {settings.tls_certificate} and {settings.tls_key},")
+    click.echo("then: safehand keys request, safehand root sign (offline), safehand keys publish, safehand serve.")
+
+
+def _toml(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)  # a basic TOML string has the same escapes
+
+
+@click.group()
+def root() -> None:
+    """Root keys: they sign key bundles, and stay offline."""
+
+
+@root.command("init")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@options.passphrase_file
+@click.option("--org", required=True, help="Organisation id whose root this is.")
+@options.as_json
+@click.pass_obj
+def root_init(home: Home, file: Path, passphrase_file: Path | None, org: str, as_json: bool) -> None:
+    """Make the root pair and the next root pair in FILE, which must not lie in a home."""
+    from keys.fingerprint import fingerprint, to_text, to_words
+    from keys.key import Ed25519Secret, MlDsa65Secret, VerifyingPair
+    from keys.keyset import KeySet, StoredKey
+    from keys.sources.keystore import KeystoreFile
+
+    _refuse_inside(home, file)
+    made = {role: (Ed25519Secret.generate(), MlDsa65Secret.generate()) for role in ("root", "next-root")}
+    keys = tuple(StoredKey(role, secret) for role, pair in made.items() for secret in pair)
+    KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore", confirm=True)).create(
+        KeySet(keys=keys, secrets={})
+    )
+    value = fingerprint(org, VerifyingPair(made["root"][0].public, made["root"][1].public))
+    said = {"org": org, "fingerprint": to_text(value), "words": " ".join(to_words(value))}
+    show_json(said) if as_json else show_pairs(said)
+
+
+@root.command("sign")
+@click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--root", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where the bundle goes.")
+@click.option("--yes", is_flag=True, help="Do not ask after showing the request.")
+@options.passphrase_file
+@click.pass_obj
+def root_sign(home: Home, request: Path, file: Path, out: Path, yes: bool, passphrase_file: Path | None) -> None:
+    """Show an unsigned REQUEST, add the root keys, sign it as a key bundle."""
+    from gateway.acts import moment
+    from keys.bundle import issue_bundle
+    from keys.bundle_payload import UnsignedBundle
+    from keys.errors import KeysError
+    from keys.sources.keystore import KeystoreFile
+
+    _refuse_inside(home, file)
+    try:
+        unsigned = UnsignedBundle.from_bytes(request.read_bytes())
+        held = KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore")).load()
+    except KeysError as error:
+        fail(str(error), 4)
+    click.echo(f"{unsigned.org} ({unsigned.name}), bundle {unsigned.seq}, expires {moment(unsigned.exp)}:")
+    for key in unsigned.keys:
+        click.echo(f"  {key.role.value:<15} {key.kid}  {moment(key.nbf)} to {moment(key.exp)}")
+    for entry in unsigned.revoked:
+        click.echo(f"  revoked         {entry.kid}  from {moment(entry.since)}")
+    if not yes:
+        click.confirm("Sign this bundle?", abort=True)
+    roots, next_roots = _pair(held, "root"), _pair(held, "next-root")
+    bundle = issue_bundle(unsigned, roots, next_roots.kids)
+    out.write_bytes(bundle)
+    click.echo(f"Signed: {out}. On the gateway: safehand keys publish {out.name}")
+
+
+def _pair(held: KeySet, role: str) -> SigningPair:
+    from keys.key import Ed25519Secret, MlDsa65Secret, SigningPair
+
+    secrets = [key.secret for key in held.keys if key.role == role]
+    if len(secrets) != 2 or not isinstance(secrets[0], Ed25519Secret) or not isinstance(secrets[1], MlDsa65Secret):
+        fail(f"the keystore holds no {role} pair", 4)
+    return SigningPair(secrets[0], secrets[1])
+
+
+def _refuse_inside(home: Home, file: Path) -> None:
+    if home.path.exists() and file.resolve().is_relative_to(home.path.resolve()):
+        fail("root keys never lie in a gateway's home: choose a file on another machine or medium", 2)

@@ -1,0 +1,226 @@
+"""`safehand send`, `inbox`, `message` and `status`: what goes out, what came in, where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli import options
+from gateway.cli.bridge import fail, perform
+from gateway.cli.output import show_json, show_pairs, show_table
+
+_sender = click.option("--from", "sender", metavar="ORG", help="The sender, where two partners used one id.")
+_HEADERS = ("id", "from", "type", "state", "urgency", "received")
+
+
+@click.command()
+@click.option("--to", "partner", required=True, help="Organisation id of the recipient.")
+@click.option("--type", "message_type", required=True, help="Message type, for example cme.transfer.")
+@click.option(
+    "--urgency", required=True, type=click.Choice(["routine", "priority", "immediate_risk"]), help="Always stated."
+)
+@click.option("--ctf", is_flag=True, help="FILE is a Common Transfer File of one pupil, not JSON.")
+@click.option(
+    "--with", "extra", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON with further fields."
+)
+@click.option(
+    "--subject-informed-risk", type=click.Choice(["yes", "no"]), help="Asserted fact, where a condition asks."
+)
+@click.option("--agreement", help="Agreement id, where several would do.")
+@click.option("--thread", help="Id of the message that this answers.")
+@click.option("--replaces", help="Id of the message that this replaces.")
+@click.option("--on-behalf-of", help="The controller we act for, where the agreement lists one.")
+@click.option("--for", "partner_for", help="The controller that the recipient acts for.")
+@click.option("--key", help="Idempotency key: a repeat with the same key gets the first answer.")
+@options.by
+@options.as_json
+@click.argument("file", type=click.File("rb"))
+@click.pass_context
+def send(context: click.Context, /, file: Any, ctf: bool, extra: Path | None, as_json: bool, **said: Any) -> None:
+    """Check FILE against the agreement, seal it and queue it. `-` reads standard input."""
+    body = file.read()
+    if ctf:
+        body = _from_ctf(context, body, said)
+    if extra is not None:
+        body = _merged(body, extra.read_bytes())
+    facts: dict[str, Any] = {"urgency": said["urgency"]}
+    if said["subject_informed_risk"] is not None:
+        facts["subject_informed_risk"] = said["subject_informed_risk"] == "yes"
+    arguments = {
+        "partner": said["partner"],
+        "type": said["message_type"],
+        "facts": facts,
+        "body": body.decode("utf-8", "replace"),
+        **{
+            name: said[name] for name in ("agreement", "thread", "replaces", "on_behalf_of", "partner_for", "key", "by")
+        },
+    }
+    answer = perform(context, "send", {k: v for k, v in arguments.items() if v is not None}, as_json=as_json)
+    show_json(answer) if as_json else show_pairs(answer)
+
+
+def _from_ctf(context: click.Context, data: bytes, said: dict[str, Any]) -> bytes:
+    """The body of a file's one pupil, cut to what the agreement's message may carry; what was left out is named."""
+    import orjson
+
+    from adapters.s2s.ctf import CtfError, read_transfer_file
+
+    only = perform(
+        context,
+        "agreement.fields",
+        {"partner": said["partner"], "type": said["message_type"], "agreement": said["agreement"]},
+    )
+    try:
+        pupils = read_transfer_file(data, only=only).pupils
+    except CtfError as error:
+        fail(str(error), 4)
+    if len(pupils) != 1:
+        fail(f"the file has {len(pupils)} pupils: one message is about one child", 4)
+    pupil = pupils[0]
+    for left in pupil.left_out:
+        click.echo(f"left out  {left.element}: {left.rule}", err=True)
+    if pupil.court_order:
+        click.echo("The file says that there is a court order: the child goes on the protection list first.", err=True)
+        child = orjson.dumps(pupil.body).decode()
+        by = said["by"] or "common-transfer-file"
+        perform(context, "protect.add", {"child": child, "kind": "location", "by": by})
+    return orjson.dumps(pupil.body)
+
+
+def _merged(body: bytes, extra: bytes) -> bytes:
+    """`body` with the members of `extra` added; a member in both is refused, never overwritten."""
+    import orjson
+
+    from contracts.document import read_loose
+    from contracts.errors import DocumentError
+
+    try:
+        first, second = read_loose(body, limit=len(body)), read_loose(extra, limit=1 << 20)
+        return orjson.dumps(_union(first, second))
+    except DocumentError as error:
+        fail(f"the two files do not make one body: {error}", 4)
+        raise
+
+
+def _union(first: Any, second: Any) -> Any:
+    from contracts.errors import DocumentError
+
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        raise DocumentError("a member stands in both files")
+    merged = dict(first)
+    for name, value in second.items():
+        merged[name] = _union(merged[name], value) if name in merged else value
+    return merged
+
+
+@click.group()
+def inbox() -> None:
+    """Messages from partners: headers, states and receipts; only `open` shows a body."""
+
+
+@inbox.command("list")
+@options.as_json
+@click.pass_context
+def inbox_list(context: click.Context, as_json: bool) -> None:
+    """Show what came in."""
+    said = perform(context, "inbox.list", {}, as_json=as_json)
+    show_json(said) if as_json else show_table(said, _HEADERS, empty="Nothing has come in.")
+
+
+@inbox.command("show")
+@click.argument("id_", metavar="ID")
+@_sender
+@options.as_json
+@click.pass_context
+def inbox_show(context: click.Context, id_: str, sender: str | None, as_json: bool) -> None:
+    """Show header, state and receipts of one message, never its body."""
+    said = perform(context, "inbox.show", {"id": id_, "from": sender}, as_json=as_json)
+    show_json(said) if as_json else show_pairs(said)
+
+
+@inbox.command("take")
+@click.argument("id_", metavar="ID")
+@_sender
+@options.by
+@options.as_json
+@click.pass_context
+def inbox_take(context: click.Context, id_: str, sender: str | None, by: str | None, as_json: bool) -> None:
+    """Acknowledge that a case system has the message; the sender gets a `taken` receipt."""
+    said = perform(context, "inbox.take", {"id": id_, "by": by, "from": sender}, as_json=as_json)
+    show_json(said) if as_json else click.echo(f"{id_} is in the case system; the sender is told.")
+
+
+@inbox.command("open")
+@click.argument("id_", metavar="ID")
+@_sender
+@click.option("--role", required=True, help="Role of the person who opens it: officer, duty, approver.")
+@options.by
+@options.as_json
+@click.pass_context
+def inbox_open(context: click.Context, id_: str, sender: str | None, role: str, by: str | None, as_json: bool) -> None:
+    """Show the body to a person. It is logged, and the sender gets a `collected` receipt."""
+    said = perform(context, "inbox.open", {"id": id_, "role": role, "by": by, "from": sender}, as_json=as_json)
+    show_json(said if as_json else said["body"])
+
+
+@click.group()
+def message() -> None:
+    """Own messages: where each stands, and sending again."""
+
+
+@message.command("list")
+@options.as_json
+@click.pass_context
+def message_list(context: click.Context, as_json: bool) -> None:
+    """Show what was sent."""
+    said = perform(context, "outbox.list", {}, as_json=as_json)
+    columns = ("id", "to", "type", "state", "held_for", "urgency", "created")
+    show_json(said) if as_json else show_table(said, columns, empty="Nothing was sent yet.")
+
+
+@message.command("show")
+@click.argument("id_", metavar="ID")
+@options.as_json
+@click.pass_context
+def message_show(context: click.Context, id_: str, as_json: bool) -> None:
+    """Show state, attempts and receipts of one own message."""
+    said = perform(context, "message.show", {"id": id_}, as_json=as_json)
+    show_json(said) if as_json else show_pairs(said)
+
+
+@message.command("resend")
+@click.argument("id_", metavar="ID")
+@options.by
+@options.as_json
+@click.pass_context
+def message_resend(context: click.Context, id_: str, by: str | None, as_json: bool) -> None:
+    """Send a dead or stuck message again: the same bytes, while it has not expired."""
+    said = perform(context, "message.resend", {"id": id_, "by": by}, as_json=as_json)
+    show_json(said) if as_json else show_pairs(said)
+
+
+@message.command("cancel")
+@click.argument("id_", metavar="ID")
+@options.by
+@options.as_json
+@click.pass_context
+def message_cancel(context: click.Context, id_: str, by: str | None, as_json: bool) -> None:
+    """Give up a message that has not gone out."""
+    said = perform(context, "message.cancel", {"id": id_, "by": by}, as_json=as_json)
+    show_json(said) if as_json else show_pairs(said)
+
+
+@click.command()
+@options.as_json
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Show what waits, what went and what came, and every agreement's state."""
+    said = perform(context, "status", {}, as_json=as_json)
+    if as_json:
+        show_json(said)
+        return
+    show_pairs({"organisation": f"{said['organisation']} ({said['name']})", **said["counts"]})
+    click.echo()
+    show_table(said["agreements"], ("id", "version", "parties", "state", "reasons"), empty="No agreement yet.")

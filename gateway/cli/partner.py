@@ -1,0 +1,77 @@
+"""`safehand partner`: the organisations this gateway exchanges with, and the comparison that makes them trusted."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli import options
+from gateway.cli.bridge import perform
+from gateway.cli.output import show_json, show_pairs, show_table
+
+
+@click.group()
+def partner() -> None:
+    """Partners and their fingerprints."""
+
+
+@partner.command()
+@click.argument("org")
+@click.argument("url")
+@click.option("--name", help="Name to show; else the one in its bundle.")
+@click.option("--duty-number", required=True, help="Telephone of its duty officer, rung when something urgent is late.")
+@options.by
+@options.as_json
+@click.pass_context
+def add(
+    context: click.Context, org: str, url: str, name: str | None, duty_number: str, by: str | None, as_json: bool
+) -> None:
+    """Fetch the key bundles of ORG from its exchange URL. It stays unverified: nothing is exchanged yet."""
+    said = perform(
+        context,
+        "partner.add",
+        {"org": org, "url": url, "name": name, "duty_number": duty_number, "by": by},
+        as_json=as_json,
+    )
+    if as_json:
+        show_json(said)
+    else:
+        click.echo(f"{said['name']} is held, unverified. Ring a number from a known source, ask for the words of")
+        click.echo(f"its fingerprint, and type what you hear: safehand partner verify {org} --words '...' --by NAME")
+
+
+@partner.command("list")
+@options.as_json
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> None:
+    """Show every partner."""
+    said = perform(context, "partner.list", {}, as_json=as_json)
+    columns = ("org", "name", "verified", "url", "duty_number", "bundle_expires")
+    show_json(said) if as_json else show_table(said, columns, empty="No partner yet.")
+
+
+@partner.command()
+@click.argument("org", required=False)
+@options.as_json
+@click.pass_context
+def fingerprint(context: click.Context, org: str | None, as_json: bool) -> None:
+    """Show the fingerprint of ORG's root keys; without ORG our own, to be read out to a partner."""
+    said = perform(context, "partner.fingerprint", {"org": org}, as_json=as_json)
+    show_json(said) if as_json else show_pairs(said)
+
+
+@partner.command()
+@click.argument("org")
+@click.option("--words", required=True, help="The twelve words heard on the telephone.")
+@options.by_needed
+@options.alone
+@options.as_json
+@click.pass_context
+def verify(context: click.Context, org: str, words: str, by: str, alone: bool, as_json: bool) -> None:
+    """Compare the words heard with ORG's fingerprint; takes effect when a second person did the same."""
+    said = perform(context, "partner.verify", {"org": org, "words": words, "by": by, "alone": alone}, as_json=as_json)
+    if as_json:
+        show_json(said)
+    elif said["verified"]:
+        click.echo(f"{said['name']} is verified.")
+    else:
+        click.echo("The words are right. A second person must confirm with --by and another name.")

@@ -1,0 +1,167 @@
+"""Settings: what `config.toml` in the home says. Pure: bytes in, a value out; no secret stands in it.
+
+Example (everything after `listen` may be left out):
+
+    org = "la-207"
+    name = "Council A"
+    public_url = "https://exchange.a.example"
+    listen = "0.0.0.0:8443"
+    log_origin = "safehand.la-207/exchange-log/1"
+    [tls]
+    certificate = "secrets/tls.crt"
+    key = "secrets/tls.key"
+    [partners]
+    allowed_private = ["127.0.0.1", "10.20.0.0/16"]
+    ca_file = "secrets/partners-ca.crt"
+
+Strict: an unknown key is refused, for a misspelt one would leave its default in force. Errors name file, key and rule.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from contracts.names import is_organisation
+from contracts.strict import Table, fault, join, parse_toml
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+TLS_CERTIFICATE: Final = "secrets/tls.crt"
+TLS_KEY: Final = "secrets/tls.key"
+_NAME_LIMIT = 200  # code points: what a key bundle allows for a name (envelope section 10)
+_ORIGIN_LIMIT = 200
+
+_HOST = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
+_PUBLIC_URL = re.compile(rf"https://{_HOST}(?::([1-9][0-9]{{0,4}}))?")  # an endpoint as bundles list it
+_LISTEN = re.compile(rf"({_HOST}):([1-9][0-9]{{0,4}})")
+_ORIGIN = re.compile(r"[^\s+]+")  # C2SP signed-note: a key name has no white space and no plus
+_PORT_LIMIT = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator settles once. Paths are relative to the home unless absolute; `listen` is (host, port).
+
+    `allowed_private` are the private networks in which a partner may be; all others are refused. `ca_file` holds
+    certificate authorities trusted besides the system's.
+    """
+
+    org: str
+    name: str
+    public_url: str
+    listen: tuple[str, int]
+    log_origin: str
+    tls_certificate: str = TLS_CERTIFICATE
+    tls_key: str = TLS_KEY
+    allowed_private: tuple[Network, ...] = ()
+    ca_file: str | None = None
+
+
+def default_origin(org: str) -> str:
+    """Return the name of an organisation's first exchange log."""
+    return f"safehand.{org}/exchange-log/1"
+
+
+def read_settings(data: bytes, *, file: str) -> Settings:
+    """Return the settings of a file's bytes; `file` is its name in errors. Raises contracts' FileError."""
+    top = Table(parse_toml(data, file=file), file=file)
+    org = top.text("org")
+    if not is_organisation(org):
+        raise top.fault("org", "must be lower-case letters, digits and inner hyphens, at most 63")
+    name = top.text("name")
+    if len(name) > _NAME_LIMIT:
+        raise top.fault("name", f"must have at most {_NAME_LIMIT} characters")
+    certificate, key = _tls(top.optional_table("tls"))
+    allowed_private, ca_file = _partners(top.optional_table("partners"))
+    settings = Settings(
+        org=org,
+        name=name,
+        public_url=_public_url(top),
+        listen=_listen(top),
+        log_origin=_origin(top, org),
+        tls_certificate=certificate,
+        tls_key=key,
+        allowed_private=allowed_private,
+        ca_file=ca_file,
+    )
+    top.done()
+    return settings
+
+
+def write_settings(settings: Settings) -> str:
+    """Return the text of the file that reads back as these settings, with every default spelt out."""
+    host, port = settings.listen
+    shown = f"[{host}]" if ":" in host else host
+    lines = [
+        _line("org", settings.org),
+        _line("name", settings.name),
+        _line("public_url", settings.public_url),
+        _line("listen", f"{shown}:{port}"),
+        _line("log_origin", settings.log_origin),
+        "\n[tls]\n",
+        _line("certificate", settings.tls_certificate),
+        _line("key", settings.tls_key),
+        "\n[partners]\n",
+        _line("allowed_private", [str(network) for network in settings.allowed_private]),
+    ]
+    if settings.ca_file is not None:
+        lines.append(_line("ca_file", settings.ca_file))
+    return "".join(lines)
+
+
+def _line(key: str, value: str | list[str]) -> str:
+    return f"{key} = {orjson.dumps(value).decode()}\n"  # JSON's strings and arrays of them are TOML's
+
+
+def _public_url(top: Table) -> str:
+    url = top.text("public_url")
+    match = _PUBLIC_URL.fullmatch(url)
+    if match is None or int(match[1] or 0) > _PORT_LIMIT:
+        raise top.fault("public_url", "must be https://, a host and perhaps a port; no path and no slash at the end")
+    return url
+
+
+def _listen(top: Table) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(top.text("listen"))
+    if match is None or int(match[2]) > _PORT_LIMIT:
+        raise top.fault("listen", "must be host:port, an IPv6 address in brackets")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _origin(top: Table, org: str) -> str:
+    origin = top.optional_text("log_origin") or default_origin(org)
+    if not _ORIGIN.fullmatch(origin) or len(origin) > _ORIGIN_LIMIT:
+        raise top.fault("log_origin", f"must have at most {_ORIGIN_LIMIT} characters, no white space and no plus")
+    return origin
+
+
+def _tls(table: Table | None) -> tuple[str, str]:
+    if table is None:
+        return TLS_CERTIFICATE, TLS_KEY
+    certificate, key = table.optional_text("certificate"), table.optional_text("key")
+    table.done()
+    return certificate or TLS_CERTIFICATE, key or TLS_KEY
+
+
+def _partners(table: Table | None) -> tuple[tuple[Network, ...], str | None]:
+    if table is None:
+        return (), None
+    place = join(table.key, "allowed_private")
+    networks = [
+        _network(text, f"{place}[{index}]", table.file) for index, text in enumerate(table.texts("allowed_private"))
+    ]
+    ca_file = table.optional_text("ca_file")
+    table.done()
+    return tuple(networks), ca_file
+
+
+def _network(text: str, place: str, file: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise fault(file, place, "must be an IP address, or a network such as 10.20.0.0/16") from None

@@ -1,0 +1,400 @@
+"""Inbound: a partner's bytes become a message that a person or a case system can take: the outbound line mirrored.
+
+Bytes -> envelope -> sender proven -> agreement -> check -> receipt -> inbox and log, in one transaction. The steps are
+those of envelope.md section 2, with their numbers; 2 to 12 stand in `core.envelope`. Before step 14 nothing reaches the disk.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contracts.breach import Breach, BreachCode, ContractBreachError
+from contracts.check import CheckedBody, check
+from contracts.facts import civil_date
+from gateway import circumstances, entries, governing, partner_keys
+from gateway.core import commands, receipt
+from gateway.core.commands import Reception
+from gateway.core.envelope import check_size, digest, prove, read_envelope, unlock
+from gateway.core.errors import (
+    ConflictError,
+    EnvelopeRejectedError,
+    HeadsMovedError,
+    LogInconsistentError,
+    NotYetError,
+    SubmissionRefusedError,
+)
+from gateway.core.ids import new_message_id
+from gateway.core.lifecycle import ReceiptEvent
+from gateway.core.message import CLOCK_SKEW, DAY, PUSH_LIFETIME, ClaimedMessage, OpenedMessage
+from gateway.core.payload import Payload
+from gateway.governing import HeldAgreement
+from gateway.ports import Exchange, InboundMessage, Partner
+from gateway.tlog.entry import AgreementRef
+from keys.bundle import KeyBundle
+from keys.key import Kid
+from keys.listed import ListedPair
+
+_TRIES = 5
+_BREACHES_ROOM = 16 * 1024  # bytes; with the entry, which names breaches too, a receipt stays below its 64 KB
+_BREACH_FRAME = 40  # bytes of JSON around one breach
+_ROLE = re.compile(r"[a-z][a-z_-]{0,39}")  # as an entry of the log may name it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """Bytes that a partner brought: `http_org` is the organisation that signed the request, `idempotency_key` the id it named."""
+
+    data: bytes = field(repr=False)
+    http_org: str
+    idempotency_key: str
+
+
+async def accept(arrival: Arrival, exchange: Exchange) -> bytes:
+    """Bytes -> opened -> agreement -> checked -> receipted -> stored and logged; return the receipt, the stored one for a duplicate.
+
+    Raises EnvelopeRejectedError (400), ConflictError (409), NotYetError and BusyError (503); a message that is refused
+    for its time or by its agreement earns a signed `rejected` receipt, which is returned.
+    """
+    now = exchange.clock()
+    check_size(arrival.data)  # 1
+    # 1a: what was answered once is answered again, whatever has happened to keys or agreement since
+    stored = await exchange.inbox.stored_receipt(arrival.http_org, digest(arrival.data))
+    if stored is not None:
+        return stored
+    message, partner = await _open(arrival, now, exchange)  # 2 to 12
+    await _check_new(message, exchange)  # 13
+    if message.payload.iat - CLOCK_SKEW > int(now.timestamp()):
+        raise NotYetError("the message is from the future: one of the two clocks is wrong")
+    late = _out_of_time(message.payload, partner.newest, exchange.ring().bundle, now)
+    if late is not None:
+        return await _refuse(message, receipt.Verdict(event=ReceiptEvent.REJECTED, code=late), None, now, exchange)
+    for _ in range(_TRIES):  # 14
+        try:
+            return await _judge(message, now, exchange)
+        except HeadsMovedError:
+            continue
+    raise NotYetError("the agreement keeps changing")
+
+
+async def _open(arrival: Arrival, now: datetime, exchange: Exchange) -> tuple[OpenedMessage, Partner]:
+    """Steps 2 to 12: envelope read, unlocked with an own key, sender proven from its newest bundle."""
+    ring, at = exchange.ring(), int(now.timestamp())
+    claimed = unlock(read_envelope(arrival.data), lambda kid: ring.opening(Kid(kid), at))
+    partner = await exchange.partners.get(arrival.http_org)
+    if partner is None or not partner.verified_by:
+        raise EnvelopeRejectedError("10", "no verified partner")
+    partner = await _with_keys_for(claimed, partner, now, exchange)
+    listed = _signing_pair(partner.newest, claimed.payload, at)
+    opened = await exchange.in_thread(
+        lambda: prove(
+            claimed,
+            listed.public,
+            http_org=arrival.http_org,
+            own=exchange.own.id,
+            idempotency_key=arrival.idempotency_key,
+        )
+    )
+    return opened, partner
+
+
+def _signing_pair(newest: KeyBundle, payload: Payload, at: int) -> ListedPair:
+    """Step 10: the pair that signed, found in the sender's newest bundle, unrevoked, in its time at `iat` and now.
+
+    Only what a newer bundle could heal is a NotYetError.
+    """
+    kids = [Kid(kid) for kid in payload.from_.sig]
+    if any(newest.is_revoked(kid) for kid in kids):
+        raise EnvelopeRejectedError("10", "a signing key is revoked")
+    listed = newest.message_sign_pair_for(payload.from_.sig)
+    if listed is None and all(newest.find(kid) is not None for kid in kids):
+        raise EnvelopeRejectedError("10", "the signing keys are no pair for messages")
+    if listed is None or not newest.current_at(at):
+        raise NotYetError("the sender's keys are not known here")
+    if not newest.trusts(listed, payload.iat, at):
+        raise EnvelopeRejectedError("10", "a signing key is outside its time")
+    return listed
+
+
+async def _with_keys_for(claimed: ClaimedMessage, partner: Partner, now: datetime, exchange: Exchange) -> Partner:
+    """Step 10: where the signing keys or the named bundle are not known, fetch the partner's bundles (at most once a minute)."""
+    sender = claimed.payload.from_
+    if sender.org != partner.org:
+        raise EnvelopeRejectedError("10", "written by another organisation than the one that brought it")
+    known = any(bundle.digest == sender.bundle for bundle in partner.bundles)
+    listed = all(partner.newest.find(Kid(kid)) is not None for kid in sender.sig)
+    if known and listed and partner.newest.current_at(int(now.timestamp())):
+        return partner
+    refreshed = await partner_keys.refresh(partner, now, exchange)
+    if not any(bundle.digest == sender.bundle for bundle in refreshed.bundles):
+        raise NotYetError("the sender's key bundle is not known here")
+    return refreshed
+
+
+async def _check_new(message: OpenedMessage, exchange: Exchange) -> None:
+    """Step 13, id: (`from.org`, `id`) is unique for ever; with other bytes it is a conflict that a person looks at."""
+    payload = message.payload
+    known = await exchange.inbox.env_of(payload.from_.org, payload.id)
+    if known is not None and known != message.env:
+        raise _conflict(message, exchange)
+
+
+def _conflict(message: OpenedMessage, exchange: Exchange) -> ConflictError:
+    exchange.alarm("message-id-reused", {"partner": message.payload.from_.org, "message_id": message.payload.id})
+    return ConflictError("this id was used for other bytes")
+
+
+def _out_of_time(payload: Payload, senders: KeyBundle, own: KeyBundle, now: datetime) -> receipt.Code | None:
+    """Step 13, time then lifetime: expired, or a lifetime longer than its kind of transport and its keys allow."""
+    if int(now.timestamp()) >= payload.exp + CLOCK_SKEW:
+        return "expired"
+    limits = [payload.iat + PUSH_LIFETIME]
+    limits += [key.retire + 30 * DAY for entry in payload.to if (key := own.find(Kid(entry.enc))) is not None]
+    signing = senders.message_sign_pair_for(payload.from_.sig)
+    limits += [signing.exp] if signing is not None else []
+    return "lifetime" if payload.exp <= payload.iat or payload.exp > min(limits) else None
+
+
+async def _judge(message: OpenedMessage, now: datetime, exchange: Exchange) -> bytes:
+    """Step 14: the agreement that the message names, as it stands by both parties' events, and the check with our own copy."""
+    try:
+        held = await _agreement(message.payload, now, exchange)
+        checked = await _checked(message.payload, held, now, exchange)
+    except ContractBreachError as refusal:
+        verdict = receipt.Verdict(event=ReceiptEvent.REJECTED, code="agreement", breaches=_told(refusal))
+        return await _refuse(message, verdict, refusal, now, exchange)
+    return await _keep(message, held, checked, now, exchange)
+
+
+async def _agreement(payload: Payload, now: datetime, exchange: Exchange) -> HeldAgreement:
+    named, sender = payload.agreement, payload.from_.org
+    held = await governing.load(exchange, named.digest, now)
+    if held is None or not held.knows(named):
+        await partner_keys.pull_events(sender, named.digest, held, exchange)  # NotYetError where they cannot be had
+        held = await governing.load(exchange, named.digest, now)
+    if held is None:
+        raise governing.refuse(BreachCode.AGREEMENT_NONE, "this agreement is not held here")
+    if not held.knows(named):
+        raise NotYetError("events of the agreement are not known here")
+    if (held.agreement.id, held.agreement.version) != (named.id, named.version):
+        raise governing.refuse(BreachCode.AGREEMENT_DIGEST_MISMATCH, "the digest is another agreement's")
+    if {sender, exchange.own.id} != set(held.parties) or not _acting_for_listed(payload, held):
+        raise governing.refuse(BreachCode.AGREEMENT_NONE, "sender and receiver are not its parties")
+    if not held.state.in_force:
+        raise governing.refuse(BreachCode.AGREEMENT_NOT_IN_FORCE, f"the agreement is {held.state.state.value}")
+    return held
+
+
+def _acting_for_listed(payload: Payload, held: HeldAgreement) -> bool:
+    sides = ((payload.from_.org, payload.from_.for_), *((entry.org, entry.for_) for entry in payload.to))
+    return all(not isinstance(for_, str) or for_ in held.on_behalf_of(org) for org, for_ in sides)
+
+
+async def _checked(payload: Payload, held: HeldAgreement, now: datetime, exchange: Exchange) -> CheckedBody:
+    if "urgency" not in payload.facts:
+        raise ContractBreachError((Breach(BreachCode.MESSAGE_FACT, "urgency", "always stated"),))
+    thread = payload.thread if isinstance(payload.thread, str) else None
+    issued = datetime.fromtimestamp(payload.iat, tz=now.tzinfo)
+    return check(
+        payload.body,
+        compiled=held.compiled,
+        type=payload.typ,
+        sender=held.side(payload.from_.org),
+        facts=payload.facts,
+        on=civil_date(issued),
+        requested=await circumstances.requested_of(exchange, held, thread),
+        protected=frozenset(),
+        sending=False,
+    )
+
+
+async def _keep(
+    message: OpenedMessage, held: HeldAgreement, checked: CheckedBody, now: datetime, exchange: Exchange
+) -> bytes:
+    """The good end: receipt over the entry's bytes, then inbox, receipt and log in one transaction."""
+    tags = exchange.tags(message.payload.body)
+    about = _about(message, held)
+    what = entries.Circumstance(checked=checked, tags=tags, outcome="checked")
+    entry = entries.about_message(exchange.journal, "received", now, about, what)
+    hidden = _says_protected(message.payload)
+    command = commands.Receive(
+        message=_row(message, now),
+        inner=message.inner,
+        receipt=await issue(receipt.Verdict(event=ReceiptEvent.CHECKED), _subject(message), entry, now, exchange),
+        entry=entry,
+        heads=held.heads,
+        protect=tags if hidden else frozenset(),
+        protect_entry=_protected(now, exchange) if hidden else None,
+    )
+    return _answer(await exchange.store.write(command), message, exchange)
+
+
+async def _refuse(
+    message: OpenedMessage,
+    verdict: receipt.Verdict,
+    refusal: ContractBreachError | None,
+    now: datetime,
+    exchange: Exchange,
+) -> bytes:
+    """The other end: a signed `rejected` receipt, an inbox row without a handoff, one entry."""
+    what = entries.Circumstance(breaches=entries.refs(refusal.breaches) if refusal else (), outcome=verdict.code)
+    entry = entries.about_message(exchange.journal, "refused-inbound", now, _about(message, None), what)
+    command = commands.Receive(
+        message=_row(message, now),
+        inner=None,
+        receipt=await issue(verdict, _subject(message), entry, now, exchange),
+        entry=entry,
+        heads=None,
+    )
+    return _answer(await exchange.store.write(command), message, exchange)
+
+
+def _told(refusal: ContractBreachError) -> tuple[receipt.ReceiptBreach, ...]:
+    """The breaches as the sender is told them: a hundred, or as many as a receipt has room for (agreements word the rules)."""
+    told: list[receipt.ReceiptBreach] = []
+    room = _BREACHES_ROOM
+    for breach in refusal.breaches[: entries.MOST_BREACHES]:
+        rule = breach.rule[: receipt.RULE_LENGTH]
+        room -= len(breach.code) + len(breach.path) + len(rule.encode()) + _BREACH_FRAME
+        if told and room < 0:
+            break
+        told.append(receipt.ReceiptBreach(code=breach.code, path=breach.path, rule=rule))
+    return tuple(told)
+
+
+def _answer(received: commands.Received, message: OpenedMessage, exchange: Exchange) -> bytes:
+    if received.reception is Reception.CONFLICT:
+        raise _conflict(message, exchange)
+    return received.receipt
+
+
+def _says_protected(payload: Payload) -> bool:
+    child = payload.body.get("child", {})
+    return bool(child.get("address", {}).get("protection") == "protected")
+
+
+def _protected(now: datetime, exchange: Exchange) -> commands.LogEntry:
+    what = entries.Circumstance(outcome="location")
+    return entries.about_own(exchange.journal, "protection-added", now, what)
+
+
+# --- the receiver's later acts: a case system has it, a person opened it
+
+
+async def take(message_id: str, exchange: Exchange, *, sender: str | None = None, by: str | None = None) -> bytes:
+    """Received -> taken: a case system has the message; log 'handed-over' and send the `taken` receipt. Returns the receipt.
+
+    `sender` is needed only where two partners used one id, here and below.
+    """
+    return await _acknowledge(message_id, sender, ReceiptEvent.TAKEN, None, by, exchange)
+
+
+async def open_by(
+    message_id: str, role: str, exchange: Exchange, *, sender: str | None = None, by: str | None = None
+) -> tuple[InboundMessage, bytes]:
+    """Received -> collected: a person of `role` opens the message; log and send the `collected` receipt, then show it."""
+    await _acknowledge(message_id, sender, ReceiptEvent.COLLECTED, role, by, exchange)
+    message = await exchange.inbox.message(message_id, sender)
+    if message is None or message.inner is None:  # acknowledged a line above, and never taken away
+        raise LogInconsistentError("a message that was just acknowledged is gone")
+    return message, message.inner
+
+
+async def _acknowledge(
+    message_id: str, sender: str | None, event: ReceiptEvent, role: str | None, by: str | None, exchange: Exchange
+) -> bytes:
+    now = exchange.clock()
+    if role is not None and not _ROLE.fullmatch(role):
+        raise SubmissionRefusedError(
+            "role.malformed", "role", "lower-case letters, hyphens and underscores, 40 at most"
+        )
+    message = await exchange.inbox.message(message_id, sender)
+    if message is None:
+        raise SubmissionRefusedError("message.unknown", "id", "no such message")
+    if message.inner is None:
+        raise SubmissionRefusedError("message.refused", "id", "this message was refused: there is nothing to open")
+    payload = circumstances.payload_of(message.inner)
+    kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
+    what = entries.Circumstance(role=role, by=by, outcome=event.value)
+    entry = entries.about_message(exchange.journal, receipt.ENTRY_KINDS[event.value], now, _about(kept, None), what)
+    command = commands.Acknowledge(
+        sender=message.sender,
+        message_id=message_id,
+        event=event,
+        receipt=await issue(receipt.Verdict(event=event), _subject(kept), entry, now, exchange),
+        entry=entry,
+        now=now,
+    )
+    stored = await exchange.store.write(command)
+    exchange.wake()
+    return stored
+
+
+# --- shared
+
+
+async def issue(
+    verdict: receipt.Verdict, about: receipt.ReceiptFor, entry: commands.LogEntry, now: datetime, exchange: Exchange
+) -> bytes:
+    """Return a receipt over the entry's bytes, signed with the keys in force; signing runs in a thread."""
+    ring, at = exchange.ring(), int(now.timestamp())
+    pair = ring.signing(at).pair
+    receipt_id = new_message_id(now, exchange.entropy)
+    return await exchange.in_thread(
+        lambda: receipt.issue(
+            verdict,
+            about,
+            pair,
+            receipt_id=receipt_id,
+            bundle=ring.bundle.digest,
+            at=at,
+            origin=exchange.journal.origin,
+            entry=entry.data,
+        )
+    )
+
+
+def _subject(message: OpenedMessage) -> receipt.ReceiptFor:
+    payload = message.payload
+    return receipt.ReceiptFor(
+        msg=payload.id,
+        env=message.env,
+        jws=message.jws,
+        agreement=payload.agreement,
+        sender=payload.from_.org,
+        recipient=payload.to[0].org,
+    )
+
+
+def _about(message: OpenedMessage, held: HeldAgreement | None) -> entries.About:
+    payload = message.payload
+    named = payload.agreement
+    return entries.About(
+        dir="in",
+        msg=payload.id,
+        partner=payload.from_.org,
+        type=payload.typ,
+        agreement=held.named if held else AgreementRef(digest=named.digest, id=named.id, version=named.version),
+        env=message.env,
+        jws=message.jws,
+        thread=payload.thread if isinstance(payload.thread, str) else None,
+        urgency=entries.known_urgency(payload.facts.get("urgency")),
+    )
+
+
+def _row(message: OpenedMessage, now: datetime) -> commands.InboundRow:
+    payload = message.payload
+    return commands.InboundRow(
+        sender=payload.from_.org,
+        id=payload.id,
+        type=payload.typ,
+        agreement=payload.agreement.digest,
+        env=message.env,
+        jws=message.jws,
+        thread=payload.thread if isinstance(payload.thread, str) else payload.id,
+        urgency=entries.known_urgency(payload.facts.get("urgency")) or "routine",
+        created_at=payload.iat,
+        expires_at=payload.exp,
+        received_at=int(now.timestamp()),
+    )

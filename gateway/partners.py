@@ -1,0 +1,159 @@
+"""Partners: who they are, by which root keys, and who compared the fingerprint with them by telephone.
+
+Address -> bundles fetched -> first trust -> unverified partner; words heard -> compared, by two people -> verified. Nothing
+is sealed to an unverified partner and nothing is accepted from one (envelope section 5).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from adapters.port import DeliveryError
+from gateway import entries, partner_keys, two_people
+from gateway.core import commands
+from gateway.core.errors import NotYetError, SubmissionRefusedError
+from gateway.ports import Exchange, Partner
+from keys.bundle import KeyBundle, accept_bundle, first_trust
+from keys.errors import BundleError
+from keys.fingerprint import to_text, words_match
+
+
+async def add(org: str, url: str, exchange: Exchange, *, name: str | None, duty_number: str, by: str | None) -> Partner:
+    """Fetch the organisation's bundles from its exchange URL and keep it, unverified. Raises SubmissionRefusedError."""
+    now = exchange.clock()
+    if org == exchange.own.id:
+        raise SubmissionRefusedError("partner.self", "org", "this is our own organisation")
+    if await exchange.partners.get(org) is not None:
+        raise SubmissionRefusedError("partner.known", "org", "this partner is held already")
+    bundles = await _first_trust(org, url, now, exchange)
+    fetched_at = int(now.timestamp())
+    for bundle in bundles:
+        await exchange.store.write(_keep(bundle, fetched_at, now, exchange))
+    newest = bundles[-1]
+    await exchange.store.write(
+        commands.PutPartner(
+            org=org,
+            name=name or newest.name,
+            root=to_text(newest.fingerprint),
+            verified_by=(),
+            route="peer",
+            url=newest.endpoints.exchange,
+            duty_number=duty_number,
+            fetched_at=fetched_at,
+            entry=entries.about_own(
+                exchange.journal, "partner-added", now, entries.Circumstance(outcome="unverified", by=by), partner=org
+            ),
+        )
+    )
+    return await get(org, exchange)
+
+
+async def _first_trust(org: str, url: str, now: datetime, exchange: Exchange) -> tuple[KeyBundle, ...]:
+    try:
+        reply = await exchange.peer.fetch(org, url, "/exchange/v1/bundles?after=0", signed=False)
+    except DeliveryError as error:
+        raise SubmissionRefusedError(
+            "partner.unreachable", "url", f"its bundles cannot be fetched: {error.code}"
+        ) from None
+    if reply.status != 200:
+        raise SubmissionRefusedError("partner.unreachable", "url", f"its bundles cannot be fetched: {reply.status}")
+    try:
+        bundles = first_trust(
+            partner_keys.read_list(reply.body),
+            org=org,
+            foreign=await partner_keys.foreign_marks(exchange, org),
+            now=int(now.timestamp()),
+            fingerprint=None,
+        )
+    except (BundleError, NotYetError) as error:
+        raise SubmissionRefusedError("partner.bundle", "url", f"its bundle is refused: {error}") from None
+    if bundles[-1].endpoints.exchange != url:
+        raise SubmissionRefusedError("partner.url", "url", "its bundle names another exchange endpoint")
+    return bundles
+
+
+async def verify(org: str, words: str, exchange: Exchange, *, by: str, alone: bool) -> tuple[Partner, tuple[str, ...]]:
+    """Compare the words heard on the telephone; verified once two named people did (`alone`: one, which is logged).
+
+    Returns the partner and who has confirmed so far. Raises SubmissionRefusedError where the words differ.
+    """
+    now = exchange.clock()
+    partner = await get(org, exchange)
+    if not words_match(words, partner.newest.fingerprint):
+        raise SubmissionRefusedError(
+            "partner.fingerprint", "words", "these are not the words of this partner's root keys"
+        )
+    people = await two_people.confirm(("partner-verify", org, partner.root), by, exchange, now=now)
+    if len(people) < 2 and not alone:
+        return partner, people
+    outcome = "verified.single-person" if len(people) < 2 else "verified"
+    await exchange.store.write(
+        commands.PutPartner(
+            org=org,
+            name=partner.name,
+            root=partner.root,
+            verified_by=people,
+            route="peer",
+            url=partner.url,
+            duty_number=partner.duty_number,
+            fetched_at=partner.fetched_at,
+            entry=entries.about_own(
+                exchange.journal,
+                "partner-verified",
+                now,
+                entries.Circumstance(outcome=outcome, by=", ".join(people)),
+                partner=org,
+            ),
+        )
+    )
+    exchange.wake()
+    return await get(org, exchange), people
+
+
+async def get(org: str, exchange: Exchange) -> Partner:
+    """Return a partner that is held; raises SubmissionRefusedError."""
+    partner = await exchange.partners.get(org)
+    if partner is None:
+        raise SubmissionRefusedError("partner.unknown", "org", "no such partner")
+    return partner
+
+
+async def publish(jws: bytes, exchange: Exchange, *, by: str | None) -> KeyBundle:
+    """Our own new bundle, signed by the root -> accepted by the same rules as a partner's -> stored, logged, broadcast."""
+    now = exchange.clock()
+    try:
+        bundle = accept_bundle(
+            jws,
+            org=exchange.own.id,
+            history=await exchange.partners.own_bundles(),
+            foreign=await partner_keys.foreign_marks(exchange, exchange.own.id),
+            now=int(now.timestamp()),
+        )
+    except BundleError as error:
+        raise SubmissionRefusedError(error.code, "bundle", error.rule) from None
+    known = tuple(partner.org for partner in await exchange.partners.all() if partner.verified_by)
+    await exchange.store.write(_keep(bundle, int(now.timestamp()), now, exchange, broadcast_to=known, by=by))
+    exchange.wake()
+    return bundle
+
+
+def _keep(
+    bundle: KeyBundle,
+    fetched_at: int,
+    now: datetime,
+    exchange: Exchange,
+    *,
+    broadcast_to: tuple[str, ...] = (),
+    by: str | None = None,
+) -> commands.AddBundle:
+    own = bundle.org == exchange.own.id
+    what = entries.Circumstance(outcome="published" if own else "accepted", receipt=bundle.digest, by=by)
+    kind = "key-bundle-published" if own else "key-bundle-accepted"
+    return commands.AddBundle(
+        org=bundle.org,
+        seq=bundle.seq,
+        jws=bundle.jws,
+        fetched_at=fetched_at,
+        entry=entries.about_own(exchange.journal, kind, now, what, partner=None if own else bundle.org),
+        broadcast_to=broadcast_to,
+    )

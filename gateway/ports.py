@@ -1,0 +1,222 @@
+"""All that a flow may touch: Protocols owned by this side, the rows they answer, and `Exchange`, which holds them together.
+
+No library stands behind any name here; `app` is the one module that knows the concrete classes. Readers MUST return
+only rows whose mac holds (log A6): a row that fails it counts as absent and raises an alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from adapters.port import Adapter
+from contracts.check import ProtectedKind
+from contracts.vocabulary import Vocabulary
+from gateway.core.commands import AgreementFile, Command, EventRow
+from gateway.core.lifecycle import InboundState, State
+from gateway.entries import Journal
+from keys.bundle import KeyBundle
+from keys.ring import KeyRing
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partner:
+    """A partner as held: `bundles` are every accepted bundle, ascending; nothing is exchanged while `verified_by` is empty."""
+
+    org: str
+    name: str
+    root: str
+    verified_by: tuple[str, ...]
+    route: str
+    url: str
+    duty_number: str
+    fetched_at: int
+    bundles: tuple[KeyBundle, ...]
+
+    @property
+    def newest(self) -> KeyBundle:
+        return self.bundles[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementRecord:
+    """An agreement as stored, with every event of both chains (forks included), unverified."""
+
+    file: AgreementFile
+    events: tuple[EventRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A delivery whose turn has come: the head of its lane, or a held one to look at again."""
+
+    delivery: int
+    message_id: str
+    partner: str
+    state: State
+    attempts: int
+    first_attempt_at: datetime | None
+    last_statuses: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundMessage:
+    """An own message as stored; `envelope` and `inner` are the exact bytes sealed and signed."""
+
+    id: str
+    partner: str
+    type: str
+    agreement: str
+    state: State
+    env: str
+    jws: str
+    thread: str
+    urgency: str
+    created_at: int
+    expires_at: int
+    held_for: tuple[str, ...]
+    attempts: int
+    last_error: str | None
+    receipts: tuple[tuple[str, bytes], ...]
+    envelope: bytes = field(repr=False)
+    inner: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundMessage:
+    """A partner's message as stored: header, state, own receipts; `inner` (None when refused) is the signed bytes."""
+
+    sender: str
+    id: str
+    type: str
+    agreement: str
+    state: InboundState
+    env: str
+    jws: str
+    thread: str
+    urgency: str
+    created_at: int
+    expires_at: int
+    received_at: int
+    receipts: tuple[tuple[str, bytes], ...]
+    inner: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingItem:
+    """Something owed to a partner that is no first delivery: a receipt, an agreement event, a bundle."""
+
+    id: int
+    partner: str
+    kind: str
+    ref: str
+    data: bytes
+    attempts: int
+    first_attempt_at: datetime | None
+
+
+class Store(Protocol):
+    """Durable writes. MUST answer only after the commit; MUST apply commands in order of arrival."""
+
+    async def write(self, command: Command[R]) -> R: ...
+
+
+class Partners(Protocol):
+    async def get(self, org: str) -> Partner | None: ...
+    async def all(self) -> tuple[Partner, ...]: ...
+    async def own_bundles(self) -> tuple[KeyBundle, ...]: ...
+
+
+class Agreements(Protocol):
+    async def get(self, digest: str) -> AgreementRecord | None: ...
+    async def all(self) -> tuple[AgreementRecord, ...]: ...
+    async def between(self, partner: str) -> tuple[AgreementRecord, ...]:
+        """Every agreement to which `partner` is a party."""
+        ...
+
+
+class Outbox(Protocol):
+    async def due(self, now: datetime, limit: int) -> tuple[Candidate, ...]:
+        """Lane heads (queued or held) whose run_at has come and whose lane is not busy, oldest first, fair by partner."""
+        ...
+
+    async def message(self, message_id: str) -> OutboundMessage | None: ...
+    async def expiring(self, now: datetime, limit: int) -> tuple[str, ...]:
+        """Ids of own messages past `exp` in a state that can expire."""
+        ...
+
+    async def owed(self, now: datetime, limit: int) -> tuple[OutgoingItem, ...]: ...
+    async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
+        """(request digest, stored response) of an idempotency key already seen."""
+        ...
+
+
+class Inbox(Protocol):
+    async def stored_receipt(self, sender: str, env: str) -> bytes | None:
+        """The receipt given for exactly these bytes of this sender (reading step 1a)."""
+        ...
+
+    async def env_of(self, sender: str, message_id: str) -> str | None: ...
+    async def message(self, message_id: str, sender: str | None = None) -> InboundMessage | None:
+        """The message of this id; ids are unique per sender only, so None also where several used it and none is named."""
+        ...
+
+
+class Protection(Protocol):
+    async def kinds(self, tags: Iterable[bytes]) -> frozenset[ProtectedKind]:
+        """The kinds (location, identity) under which any of these tags is listed."""
+        ...
+
+
+class Overview(Protocol):
+    """Lists for people: headers and states, never a body."""
+
+    async def inbox(self, limit: int) -> tuple[InboundMessage, ...]: ...
+    async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]: ...
+    async def counts(self) -> Mapping[str, int]:
+        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `log.size`."""
+        ...
+
+    async def protected(self) -> Mapping[str, int]:
+        """How many tags are on the protection list, by kind; who they are cannot be told from them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
+
+    id: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """Everything a flow may touch. One value, passed in; no globals."""
+
+    own: Organisation
+    vocabulary: Vocabulary
+    ring: Callable[[], KeyRing]
+
+    store: Store
+    partners: Partners
+    agreements: Agreements
+    outbox: Outbox
+    inbox: Inbox
+    protection: Protection
+    overview: Overview
+    peer: Adapter
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    tags: Callable[[Mapping[str, Any]], frozenset[bytes]]
+    lane_key: Callable[[str, bool], bytes]
+    in_thread: Callable[[Callable[[], T]], Awaitable[T]]
+    journal: Journal
+    wake: Callable[[], None]
+    alarm: Callable[[str, Mapping[str, str]], None]

@@ -1,0 +1,136 @@
+"""Agreements and the event chains on them: what was signed, in the bytes that were signed, each row with its mac.
+
+Events are stored unverified as far as this module knows: who signed what is the flows' to decide, on every reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import delete, or_, select
+
+from contracts.document import read_loose
+from gateway.core.commands import AgreementFile, EventRow, RecordEvent
+from gateway.core.errors import ConflictError
+from gateway.ports import AgreementRecord
+from gateway.store import lanes, owed
+from gateway.store.readers import Reader
+from gateway.store.schema import agreement, agreement_event
+from gateway.store.times import micros
+from gateway.store.transaction import Transaction
+
+_FILE_LIMIT: Final = 1024 * 1024  # bytes of canonical JSON; the wire allows 640 KB
+
+
+def record_event(tx: Transaction, record: RecordEvent) -> bool:
+    """Keep the event (and its agreement), owe it to the other party, look at held messages again.
+
+    Raises ConflictError where another file has this id and version between the same parties.
+    """
+    event = record.event
+    if record.file is not None:
+        _keep_file(tx, record.file)
+    elif not tx.read_sealed(agreement, agreement.c.digest == event.digest):
+        raise ConflictError("an event on an agreement that is not held")
+    same = (
+        (agreement_event.c.digest == event.digest)
+        & (agreement_event.c.org == event.org)
+        & (agreement_event.c.n == event.n)
+        & (agreement_event.c.hash == event.hash)
+    )
+    if tx.read_sealed(agreement_event, same):
+        return False
+    tx.change(delete(agreement_event).where(same))  # a row that was tampered with
+    tx.insert_sealed(
+        agreement_event,
+        digest=event.digest,
+        org=event.org,
+        n=event.n,
+        hash=event.hash,
+        jws=event.jws,
+        received_at=event.received_at,
+    )
+    tx.forget_heads(event.digest)
+    tx.append(record.entry)
+    if record.push_to is not None:
+        owed.owe(tx, record.push_to, owed.EVENT, event.hash, event.jws, micros(record.now))
+    lanes.look_again(tx, event.digest, micros(record.now))
+    return True
+
+
+def _keep_file(tx: Transaction, file: AgreementFile) -> None:
+    if tx.read_sealed(agreement, agreement.c.digest == file.digest):
+        return
+    parties = read_loose(file.canonical, limit=_FILE_LIMIT)["party"]
+    row = {
+        "digest": file.digest,
+        "id": file.id,
+        "version": file.version,
+        "party_a": parties["a"]["id"],
+        "party_b": parties["b"]["id"],
+        "toml": file.toml,
+        "canonical": file.canonical,
+    }
+    named = [agreement.c[name] == row[name] for name in ("id", "version", "party_a", "party_b")]
+    if tx.read(select(agreement.c.digest).where(*named, agreement.c.digest != file.digest)):
+        raise ConflictError("another agreement has this id and version between the same parties")
+    sealed = tx.seal.sealed(agreement, row)
+    if tx.read(select(agreement.c.digest).where(agreement.c.digest == file.digest)):
+        tx.change(agreement.update().where(agreement.c.digest == file.digest).values(sealed))  # was tampered with
+    else:
+        tx.insert(agreement, **sealed)
+
+
+class StoredAgreements:
+    """`ports.Agreements` on the tables."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def get(self, digest: str) -> AgreementRecord | None:
+        found = await self._records(agreement.c.digest == digest, agreement_event.c.digest == digest)
+        return found[0] if found else None
+
+    async def all(self) -> tuple[AgreementRecord, ...]:
+        return await self._records()
+
+    async def between(self, partner: str) -> tuple[AgreementRecord, ...]:
+        theirs = or_(agreement.c.party_a == partner, agreement.c.party_b == partner)
+        digests = select(agreement.c.digest).where(theirs)
+        return await self._records(theirs, agreement_event.c.digest.in_(digests))
+
+    async def _records(self, which: Any = True, whose: Any = True) -> tuple[AgreementRecord, ...]:
+        stored_files = select(agreement).where(which).order_by(agreement.c.id, agreement.c.version)
+        stored_events = (
+            select(agreement_event)
+            .where(whose)
+            .order_by(agreement_event.c.org, agreement_event.c.n, agreement_event.c.hash)
+        )
+        files, chains = await self._reader.ask(lambda rows: (rows(stored_files), rows(stored_events)))
+        events = self._reader.seal.checked(agreement_event, chains)
+        return tuple(_record(file, events) for file in self._reader.seal.checked(agreement, files))
+
+
+def _record(file: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> AgreementRecord:
+    return AgreementRecord(
+        file=AgreementFile(
+            digest=file["digest"],
+            id=file["id"],
+            version=file["version"],
+            toml=file["toml"],
+            canonical=file["canonical"],
+        ),
+        events=tuple(
+            EventRow(
+                digest=event["digest"],
+                org=event["org"],
+                n=event["n"],
+                hash=event["hash"],
+                jws=event["jws"],
+                received_at=event["received_at"],
+            )
+            for event in events
+            if event["digest"] == file["digest"]
+        ),
+    )

@@ -1,0 +1,142 @@
+"""Opening the store: what `app` calls, and all that it needs to know of this package.
+
+`open_store` takes the one writing connection (whoever holds `data/lock` may); `open_readonly` reads beside it. Neither
+migrates: a database that is not at the newest revision is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from gateway.store import log
+from gateway.store.agreements import StoredAgreements
+from gateway.store.handlers import handle
+from gateway.store.inbox import StoredInbox
+from gateway.store.migrations import at_head
+from gateway.store.outbox import StoredOutbox
+from gateway.store.overview import StoredOverview
+from gateway.store.partners import StoredPartners
+from gateway.store.protection import StoredProtection
+from gateway.store.readers import CONNECTIONS, Reader
+from gateway.store.rows import Alarm, RowSeal
+from gateway.store.sqlite import reader_engine, writer_engine
+from gateway.store.transaction import Transaction
+from gateway.store.vault import Vault
+from gateway.store.writer import Fatal, Room, Writer
+from gateway.tlog.entry import row_mac
+
+FLOOR: Final = 64 * 1024 * 1024  # bytes: room for a checkpoint of the write-ahead log and some hours of entries
+
+
+class SchemaError(Exception):
+    """The database is not at the revision that this code works with."""
+
+    code = "store.schema"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreKeys:
+    """The three keys of the store, 32 bytes each, from the gateway keystore."""
+
+    append: bytes = field(repr=False)  # macs of log entries
+    store: bytes = field(repr=False)  # macs of rows that decide
+    kek: bytes = field(repr=False)  # wraps content keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readers:
+    """The reading ports."""
+
+    partners: StoredPartners
+    agreements: StoredAgreements
+    outbox: StoredOutbox
+    inbox: StoredInbox
+    protection: StoredProtection
+    overview: StoredOverview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStore:
+    """The one writer (`ports.Store`) and the reading ports."""
+
+    store: Writer
+    read: Readers
+
+
+@asynccontextmanager
+async def open_store(
+    path: Path,
+    *,
+    own: str,
+    origin: str,
+    keys: StoreKeys,
+    alarm: Alarm,
+    fatal: Fatal,
+    floor: int = FLOOR,
+    free: Callable[[], int] | None = None,
+) -> AsyncIterator[OpenStore]:
+    """Open for writing; on leaving, what is waiting is carried out and the connections are closed.
+
+    `own` is the organisation whose messages are outbound, `origin` the name of its log. `alarm` and `fatal` are called
+    in the writer's thread too. Raises SchemaError, SqliteVersionError, LogInconsistentError (another log's database).
+    """
+    seal, vault = RowSeal(key=keys.store, alarm=alarm), Vault(keys.kek)
+
+    def begin(connection: Connection) -> Transaction:
+        return Transaction(connection, own=own, seal=seal, vault=vault)
+
+    def finish(tx: Transaction) -> None:
+        tx.flush()
+        log.append_entries(tx, lambda index, data: row_mac(keys.append, origin, index, data))
+
+    _check_schema(path)
+    async with AsyncExitStack() as stack:
+        engine = writer_engine(path)
+        stack.callback(engine.dispose)
+        with engine.begin() as connection:
+            log.begin_log(connection, origin)
+        reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=vault)
+        stack.push_async_callback(asyncio.to_thread, reader.close)
+        room = Room(free=free or (lambda: shutil.disk_usage(path.parent).free), floor=floor)
+        writer = Writer(engine, begin=begin, handle=handle, finish=finish, room=room, fatal=fatal)
+        stack.push_async_callback(asyncio.to_thread, writer.close)
+        yield OpenStore(store=writer, read=_readers(reader, own))
+
+
+@asynccontextmanager
+async def open_readonly(path: Path, *, own: str, keys: StoreKeys, alarm: Alarm) -> AsyncIterator[Readers]:
+    """Open for reading only, beside a running server or alone."""
+    _check_schema(path)
+    seal = RowSeal(key=keys.store, alarm=alarm)
+    reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=Vault(keys.kek))
+    try:
+        yield _readers(reader, own)
+    finally:
+        await asyncio.to_thread(reader.close)
+
+
+def _readers(reader: Reader, own: str) -> Readers:
+    return Readers(
+        partners=StoredPartners(reader, own),
+        agreements=StoredAgreements(reader),
+        outbox=StoredOutbox(reader, own),
+        inbox=StoredInbox(reader),
+        protection=StoredProtection(reader),
+        overview=StoredOverview(reader, own),
+    )
+
+
+def _check_schema(path: Path) -> None:
+    if not path.is_file():
+        raise SchemaError("there is no database: run `safehand db upgrade`")
+    with reader_engine(path).connect() as connection:
+        if not at_head(connection):
+            raise SchemaError("the database is at another revision than this program: run `safehand db upgrade`")

@@ -1,0 +1,133 @@
+"""Partners and key bundles, own ones included: rows that decide, each with its mac.
+
+A partner whose stored bundles are no history that could have been accepted counts as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from gateway.core.commands import AddBundle, PutPartner
+from gateway.core.errors import ConflictError
+from gateway.ports import Partner
+from gateway.store import owed
+from gateway.store.readers import Reader
+from gateway.store.schema import bundle, partner
+from gateway.store.transaction import Transaction
+from keys.bundle import KeyBundle, replay_history
+from keys.errors import BundleError
+
+UNREADABLE: Final = "bundle-unreadable"
+
+
+def put_partner(tx: Transaction, put: PutPartner) -> None:
+    """Write the partner's row anew."""
+    tx.change(delete(partner).where(partner.c.org == put.org))
+    tx.insert_sealed(
+        partner,
+        org=put.org,
+        name=put.name,
+        root=put.root,
+        verified_by=json.dumps(put.verified_by),
+        route=put.route,
+        url=put.url,
+        duty_number=put.duty_number,
+        fetched_at=put.fetched_at,
+    )
+    tx.append(put.entry)
+
+
+def add_bundle(tx: Transaction, add: AddBundle) -> bool:
+    """Keep the bundle; the partner counts as refreshed even where it was held already.
+
+    Raises ConflictError where other bytes are held under the same seq.
+    """
+    same = (bundle.c.org == add.org) & (bundle.c.seq == add.seq)
+    held = tx.read_sealed(bundle, same)
+    if held and held[0]["jws"] != add.jws:
+        raise ConflictError("another bundle has this seq")
+    _refreshed(tx, add.org, add.fetched_at)
+    if held:
+        return False
+    tx.change(delete(bundle).where(same))  # a row that was tampered with
+    tx.insert_sealed(bundle, org=add.org, seq=add.seq, jws=add.jws)
+    tx.append(add.entry)
+    for org in add.broadcast_to:
+        owed.owe(tx, org, owed.BUNDLE, f"sha256:{hashlib.sha256(add.jws).hexdigest()}", add.jws, add.entry.at_us)
+    return True
+
+
+def _refreshed(tx: Transaction, org: str, fetched_at: int) -> None:
+    for row in tx.read_sealed(partner, partner.c.org == org):
+        values = tx.seal.sealed(partner, {**row, "fetched_at": max(fetched_at, row["fetched_at"])})
+        tx.change(partner.update().where(partner.c.org == org).values(values))
+
+
+class StoredPartners:
+    """`ports.Partners` on the tables. Bundles once verified are kept parsed, by their bytes."""
+
+    def __init__(self, reader: Reader, own: str) -> None:
+        self._reader = reader
+        self._own = own
+        self._parsed: dict[str, tuple[KeyBundle, ...]] = {}
+
+    async def get(self, org: str) -> Partner | None:
+        one = select(partner).where(partner.c.org == org)
+        theirs = select(bundle).where(bundle.c.org == org).order_by(bundle.c.seq)
+        found, bundles = await self._reader.ask(lambda rows: (rows(one), rows(theirs)))
+        partners = self._partners(found, bundles)
+        return partners[0] if partners else None
+
+    async def all(self) -> tuple[Partner, ...]:
+        everyone = select(partner).order_by(partner.c.org)
+        everything = select(bundle).order_by(bundle.c.org, bundle.c.seq)
+        found, bundles = await self._reader.ask(lambda rows: (rows(everyone), rows(everything)))
+        return self._partners(found, bundles)
+
+    async def own_bundles(self) -> tuple[KeyBundle, ...]:
+        rows = await self._reader.rows(select(bundle).where(bundle.c.org == self._own).order_by(bundle.c.seq))
+        return self._history(self._own, self._reader.seal.checked(bundle, rows)) or ()
+
+    def _partners(
+        self, found: Sequence[Mapping[str, Any]], bundles: Sequence[Mapping[str, Any]]
+    ) -> tuple[Partner, ...]:
+        good = self._reader.seal.checked(bundle, bundles)
+        partners = []
+        for row in self._reader.seal.checked(partner, found):
+            history = self._history(row["org"], [mine for mine in good if mine["org"] == row["org"]])
+            if history is not None:
+                partners.append(_partner(row, history))
+        return tuple(partners)
+
+    def _history(self, org: str, rows: Sequence[Mapping[str, Any]]) -> tuple[KeyBundle, ...] | None:
+        """The bundles of one organisation, verified again; None where they are no history. Raises the alarm for that."""
+        stored = [row["jws"] for row in rows]
+        known = self._parsed.get(org, ())
+        if [held.jws for held in known] == stored:
+            return known
+        try:
+            history = replay_history(stored, org=org)
+        except BundleError as error:
+            self._reader.seal.alarm(UNREADABLE, {"org": org, "cause": error.code})
+            return None
+        self._parsed[org] = history
+        return history
+
+
+def _partner(row: Mapping[str, Any], history: tuple[KeyBundle, ...]) -> Partner:
+    return Partner(
+        org=row["org"],
+        name=row["name"],
+        root=row["root"],
+        verified_by=tuple(json.loads(row["verified_by"])),
+        route=row["route"],
+        url=row["url"],
+        duty_number=row["duty_number"],
+        fetched_at=row["fetched_at"],
+        bundles=history,
+    )

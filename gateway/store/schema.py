@@ -1,0 +1,344 @@
+"""The tables, as SQLAlchemy Core metadata; portable types, no behaviour. Migrations lead to exactly this.
+
+Instants that the wire or a person knows are seconds since 1970 (`created_at`, `expires_at`, `received_at`, `added_at`,
+`fetched_at`, `signed_at`); those of scheduling and of the log are microseconds (`run_at`, `lease_until`, `attempt.at`,
+`at_us`, `updated_at`). Digests are in text form where they are names, raw where they are arithmetic. `sender` is the own
+organisation where a message is outbound.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers only a column that is exactly INTEGER by itself.
+_Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _blob(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+# --- messages, both directions
+
+content_key: Final = Table(
+    "content_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _blob("wrapped"),
+    Column("destroy_on", BigInteger),
+)
+content: Final = Table(
+    "content",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    _blob("nonce"),
+    _blob("ciphertext"),
+)
+message: Final = Table(
+    "message",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    _text("direction"),
+    _text("partner"),
+    _text("type"),
+    _text("agreement"),
+    _text("env"),
+    _text("jws"),
+    _text("thread"),
+    _text("urgency"),
+    Column("body_ref", Text),
+    _number("created_at"),
+    _number("expires_at"),
+    Column("received_at", BigInteger),
+    _text("state"),
+    Column("held_for", Text),
+    CheckConstraint("direction in ('in', 'out')", name="direction"),
+)
+Index("ix_message_id", message.c.id)
+Index("ix_message_direction_created_at", message.c.direction, message.c.created_at)
+Index("ix_message_direction_state_expires_at", message.c.direction, message.c.state, message.c.expires_at)
+Index("ix_message_held", message.c.agreement, sqlite_where=message.c.state == text("'held'"))
+
+lane: Final = Table(
+    "lane",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _text("partner"),
+    _blob("lane_key"),
+    _number("next_seq"),
+    _text("state"),
+    Column("head_delivery", BigInteger),
+    Column("run_at", BigInteger),
+    UniqueConstraint("partner", "lane_key"),
+    CheckConstraint("state in ('idle', 'ready', 'busy', 'held')", name="state"),
+)
+Index("ix_lane_due", lane.c.partner, lane.c.run_at, sqlite_where=lane.c.run_at.is_not(None))
+
+delivery: Final = Table(
+    "delivery",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _text("sender"),
+    _text("message_id"),
+    _text("partner"),
+    Column("lane_id", _Id, ForeignKey("lane.id"), nullable=False),
+    _number("lane_seq"),
+    _text("state"),
+    Column("attempts", Integer, nullable=False),
+    Column("round_from", Integer, nullable=False),
+    Column("run_at", BigInteger),
+    Column("lease_token", LargeBinary),
+    Column("lease_until", BigInteger),
+    Column("last_error", Text),
+    UniqueConstraint("sender", "message_id"),
+    UniqueConstraint("lane_id", "lane_seq"),
+    ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
+    CheckConstraint("state in ('ready', 'leased', 'done', 'dead', 'cancelled')", name="state"),
+)
+Index(
+    "ix_delivery_open",
+    delivery.c.lane_id,
+    delivery.c.lane_seq,
+    sqlite_where=text("state IN ('ready', 'leased', 'dead')"),
+)
+attempt: Final = Table(
+    "attempt",
+    metadata,
+    Column("delivery_id", _Id, ForeignKey("delivery.id"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _number("at"),
+    Column("outcome", Text),
+    Column("http_status", Integer),
+    Column("ms", Integer),
+)
+receipt_in: Final = Table(
+    "receipt_in",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _text("sender"),
+    _text("message_id"),
+    _text("event"),
+    _blob("leaf"),
+    _blob("bytes"),
+    UniqueConstraint("sender", "message_id", "event"),
+    ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
+)
+Index("ix_receipt_in_leaf", receipt_in.c.leaf)
+inbox: Final = Table(
+    "inbox",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    _text("envelope_digest"),
+    Column("receipt", LargeBinary),
+    _text("receipt_digest"),
+    _number("received_at"),
+    UniqueConstraint("sender", "envelope_digest"),
+)
+handoff: Final = Table(
+    "handoff",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _text("sender"),
+    _text("message_id"),
+    _text("state"),
+    UniqueConstraint("sender", "message_id"),
+    ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
+    CheckConstraint("state in ('waiting', 'done')", name="state"),
+)
+outgoing: Final = Table(
+    "outgoing",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _text("partner"),
+    _text("kind"),
+    _text("ref"),
+    _blob("bytes"),
+    _text("state"),
+    Column("attempts", Integer, nullable=False),
+    Column("first_attempt_at", BigInteger),
+    Column("run_at", BigInteger),
+    Column("lease_token", LargeBinary),
+    Column("lease_until", BigInteger),
+    UniqueConstraint("partner", "kind", "ref"),
+    CheckConstraint("state in ('ready', 'leased', 'done', 'dead')", name="state"),
+)
+Index("ix_outgoing_due", outgoing.c.run_at, sqlite_where=outgoing.c.run_at.is_not(None))
+command: Final = Table(
+    "command",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    _blob("request_digest"),
+    _blob("response"),
+)
+
+# --- rows that decide (log A6): each carries a mac
+
+agreement: Final = Table(
+    "agreement",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    _text("id"),
+    Column("version", Integer, nullable=False),
+    _text("party_a"),
+    _text("party_b"),
+    Column("toml", LargeBinary),
+    _blob("canonical"),
+    _blob("mac"),
+    UniqueConstraint("id", "version", "party_a", "party_b"),
+)
+agreement_event: Final = Table(
+    "agreement_event",
+    metadata,
+    Column("digest", Text, ForeignKey("agreement.digest"), primary_key=True),
+    Column("org", Text, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("hash", Text, primary_key=True),
+    _blob("jws"),
+    _number("received_at"),
+    _blob("mac"),
+)
+partner: Final = Table(
+    "partner",
+    metadata,
+    Column("org", Text, primary_key=True),
+    _text("name"),
+    _text("root"),
+    _text("verified_by"),
+    _text("route"),
+    _text("url"),
+    _text("duty_number"),
+    _number("fetched_at"),
+    _blob("mac"),
+)
+bundle: Final = Table(
+    "bundle",
+    metadata,
+    Column("org", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    _blob("jws"),
+    _blob("mac"),
+)
+protection: Final = Table(
+    "protection",
+    metadata,
+    Column("tag", LargeBinary, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    _number("added_at"),
+    _blob("mac"),
+)
+intention: Final = Table(
+    "intention",
+    metadata,
+    Column("act", LargeBinary, primary_key=True),
+    Column("by", Text, primary_key=True),
+    _number("stated_at"),
+    _blob("mac"),
+)
+
+# --- the exchange log (log A2)
+
+log_head: Final = Table(
+    "log_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="one"), primary_key=True, autoincrement=False),
+    _text("origin"),
+    _number("size"),
+    _blob("frontier"),
+    _number("updated_at"),
+)
+log_entry: Final = Table(
+    "log_entry",
+    metadata,
+    Column("idx", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False),
+    _text("kind"),
+    _number("at_us"),
+    Column("message_id", Text),
+    Column("partner", Text),
+    Column("dir", Text),
+    Column("type", Text),
+    Column("agreement", Text),
+    Column("outcome", Text),
+    Column("role", Text),
+    _blob("leaf_hash"),
+    _blob("entry"),
+    _blob("mac"),
+)
+Index("uq_log_entry_leaf_hash", log_entry.c.leaf_hash, unique=True)
+Index("ix_log_entry_message_id", log_entry.c.message_id)
+log_path: Final = Table(
+    "log_path",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("idx", BigInteger, ForeignKey("log_entry.idx"), primary_key=True, autoincrement=False),
+)
+Index("ix_log_path_idx", log_path.c.idx, log_path.c.path)
+log_node: Final = Table(
+    "log_node",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    _blob("hash"),
+)
+log_detail: Final = Table(
+    "log_detail",
+    metadata,
+    Column("entry_idx", BigInteger, ForeignKey("log_entry.idx"), primary_key=True, autoincrement=False),
+    Column("field", Text, primary_key=True),
+    _blob("salt"),
+    _blob("value"),
+)
+log_subject: Final = Table(
+    "log_subject",
+    metadata,
+    Column("tag", LargeBinary, primary_key=True),
+    Column("entry_idx", BigInteger, ForeignKey("log_entry.idx"), primary_key=True, autoincrement=False),
+)
+checkpoint: Final = Table(
+    "checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    _blob("root"),
+    _text("note"),
+    _number("signed_at"),
+)
+
+APPEND_ONLY: Final = ("log_entry", "log_node", "checkpoint")  # triggers refuse UPDATE and DELETE (log A2)

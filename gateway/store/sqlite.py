@@ -1,0 +1,98 @@
+"""The one SQLite this process uses, and how every connection to it is set up.
+
+SQLite 3.7.0 to 3.51.2 can lose commits (the WAL-reset bug), and most systems ship one of those. So this is the one
+place that knows `pysqlite3`, which carries its own and is given to SQLAlchemy. No table is known here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pysqlite3.dbapi2 as pysqlite3
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+FIRST_AFFECTED: Final = (3, 7, 0)
+LAST_AFFECTED: Final = (3, 51, 2)
+BUSY_TIMEOUT_MS: Final = 10_000
+DISK_FULL: Final = "SQLITE_FULL"
+
+_COMMON: Final = (f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}", "PRAGMA foreign_keys = ON")
+# FULL always: NORMAL lost acknowledged messages in most simulated power cuts and gains nothing once batched (log B1).
+_WRITER: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON")
+_READER: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
+
+
+class SqliteVersionError(Exception):
+    """The SQLite at hand can lose commits."""
+
+    code = "sqlite.version"
+
+
+def check_version(version: tuple[int, int, int]) -> None:
+    """Refuse an SQLite with the WAL-reset bug; raises SqliteVersionError."""
+    if FIRST_AFFECTED <= version <= LAST_AFFECTED:
+        text = ".".join(map(str, version))
+        raise SqliteVersionError(
+            f"SQLite {text} can lose committed data (3.7.0 to 3.51.2 can): install pysqlite3 0.6.1 or later"
+        )
+
+
+def sqlite_version() -> tuple[int, int, int]:
+    """The version of the one SQLite that this process uses for its store."""
+    major, minor, patch = pysqlite3.sqlite_version_info
+    return major, minor, patch
+
+
+def error_name(error: BaseException) -> str:
+    """SQLite's own name of what went wrong (`SQLITE_FULL`), or an empty text."""
+    return str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))
+
+
+def writer_engine(path: Path) -> Engine:
+    """The engine of the only connection that writes; every transaction begins IMMEDIATE."""
+    check_version(sqlite_version())
+    engine = create_engine(
+        f"sqlite:///{path}",
+        module=pysqlite3,
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+        hide_parameters=True,
+    )
+    _set_up(engine, (*_COMMON, *_WRITER), begin="BEGIN IMMEDIATE")
+    return engine
+
+
+def reader_engine(path: Path, connections: int = 0) -> Engine:
+    """Connections that are `query_only` and never checkpoint; `connections` are kept open, by default none."""
+    check_version(sqlite_version())
+    pool: dict[str, Any] = (
+        {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0}
+        if connections
+        else {"poolclass": NullPool}
+    )
+    engine = create_engine(
+        f"sqlite:///{path}",
+        module=pysqlite3,
+        connect_args={"check_same_thread": False},
+        hide_parameters=True,
+        **pool,
+    )
+    _set_up(engine, (*_COMMON, *_READER), begin="BEGIN")
+    return engine
+
+
+def _set_up(engine: Engine, pragmas: tuple[str, ...], *, begin: str) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where `begin` says, not where the driver guesses
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+            cursor.fetchall()
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Any) -> None:
+        connection.exec_driver_sql(begin)

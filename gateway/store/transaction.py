@@ -1,0 +1,151 @@
+"""One transaction of the writer, as the handlers of commands see it: reads, changes, buffered rows, entries to append.
+
+Inserts are buffered, so that a batch costs one statement for each table; a read sees them all the same, because it
+writes them out first. Entries of the log come last, when everything else is written: the head row is taken last, and
+only then is an entry's index known (log A4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Executable, Row, Select, Table, func, insert, select
+from sqlalchemy.sql.dml import UpdateBase
+
+from gateway.core.commands import Heads, LogEntry
+from gateway.core.errors import HeadsMovedError
+from gateway.store import schema
+from gateway.store.rows import RowSeal
+from gateway.store.vault import Vault
+from gateway.tlog.entry import leaf_hash
+
+R = TypeVar("R")
+
+NO_EVENTS: Final = "sha256:" + "0" * 64  # the head of an empty chain (envelope section 10)
+
+
+class Slot:
+    """The place of one entry in the log: its index, known once the head row is taken."""
+
+    __slots__ = ("entry", "index")
+
+    def __init__(self, entry: LogEntry) -> None:
+        self.entry = entry
+        self.index = -1
+
+
+@dataclass(frozen=True, slots=True)
+class AtIndex(Generic[R]):
+    """An answer that names an entry's index, and so is made after the entry has one."""
+
+    slot: Slot
+    answer: Callable[[int], R]
+
+
+class Transaction:
+    """Handed to every handler of a batch in turn; gone after the commit, its caches with it."""
+
+    def __init__(self, connection: Connection, *, own: str, seal: RowSeal, vault: Vault) -> None:
+        self.own = own
+        self.seal = seal
+        self.vault = vault
+        self.slots: list[Slot] = []
+        self.changes = 0
+        self._connection = connection
+        self._waiting: dict[str, list[Mapping[str, Any]]] = {}
+        self._ids: dict[str, int] = {}
+        self._heads: dict[str, tuple[str, str] | None] = {}
+
+    # --- reading
+
+    def read(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """Return the rows, those included that earlier commands of the batch put in."""
+        self.flush()
+        return self._connection.execute(statement).all()
+
+    def read_touched(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """As `read`, for rows that the command `touches` alone: no other command of the batch can have put any in."""
+        return self._connection.execute(statement).all()
+
+    def read_sealed(self, table: Table, *conditions: ColumnElement[bool]) -> list[Mapping[str, Any]]:
+        """Return the rows that decide whose mac holds, as `read`."""
+        rows = self.read(select(table).where(*conditions))
+        return self.seal.checked(table, [dict(row._mapping) for row in rows])
+
+    # --- changing
+
+    def insert(self, table: Table, **row: Any) -> None:
+        """Put a row in, together with the batch's other rows of the table."""
+        self.changes += 1
+        self._waiting.setdefault(table.name, []).append(row)
+
+    def insert_sealed(self, table: Table, **row: Any) -> None:
+        """Put a row that decides in, with its mac."""
+        self.insert(table, **self.seal.sealed(table, row))
+
+    def change(self, statement: UpdateBase) -> int:
+        """Carry out an UPDATE, a DELETE or an INSERT .. ON CONFLICT now; return how many rows it changed."""
+        self.flush()
+        return self.change_touched(statement)
+
+    def change_touched(self, statement: UpdateBase) -> int:
+        """As `change`, for rows that the command `touches` alone."""
+        self.changes += 1
+        executable: Executable = statement
+        return self._connection.execute(executable).rowcount
+
+    def append(self, entry: LogEntry) -> Slot:
+        """Log an entry, after those of earlier commands."""
+        if leaf_hash(entry.data) != entry.leaf:
+            raise ValueError("an entry's leaf hash is not that of its bytes")
+        self.changes += 1
+        slot = Slot(entry)
+        self.slots.append(slot)
+        return slot
+
+    def next_id(self, table: Table) -> int:
+        """Return a row number that was never used; sound because this connection alone writes."""
+        if table.name not in self._ids:
+            self.flush()
+            self._ids[table.name] = self._connection.scalar(select(func.max(table.c.id))) or 0
+        self._ids[table.name] += 1
+        return self._ids[table.name]
+
+    def flush(self) -> None:
+        """Write out the rows that wait, one statement a table, parents before children."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        for table in schema.metadata.sorted_tables:
+            if rows := waiting.get(table.name):
+                self._connection.execute(insert(table), rows)
+
+    # --- agreements' heads
+
+    def check_heads(self, heads: Heads) -> None:
+        """Refuse a command that was decided against other events than those held now (log B1)."""
+        if heads.agreement not in self._heads:
+            self._heads[heads.agreement] = self._current_heads(heads.agreement)
+        if self._heads[heads.agreement] != (heads.a, heads.b):
+            raise HeadsMovedError(heads.agreement)
+
+    def forget_heads(self, agreement: str) -> None:
+        """Read the heads again: an event was kept."""
+        self._heads.pop(agreement, None)
+
+    def _current_heads(self, digest: str) -> tuple[str, str] | None:
+        """The tips of both chains, or None where the agreement is not held, or one of its chains is forked."""
+        parties = self.read_sealed(schema.agreement, schema.agreement.c.digest == digest)
+        if not parties:
+            return None
+        events = self.read_sealed(schema.agreement_event, schema.agreement_event.c.digest == digest)
+        tips = {parties[0]["party_a"]: NO_EVENTS, parties[0]["party_b"]: NO_EVENTS}
+        places = set()
+        for row in sorted(events, key=lambda row: row["n"]):
+            if (row["org"], row["n"]) in places:
+                return None
+            places.add((row["org"], row["n"]))
+            tips[row["org"]] = row["hash"]
+        return tips[parties[0]["party_a"]], tips[parties[0]["party_b"]]

@@ -1,0 +1,69 @@
+"""Macs of rows that decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.store.rows import TAMPERED, RowSeal, encode
+from gateway.store.schema import partner, protection
+from tests.support.store import Alarms
+
+ROW = {
+    "org": "la-902",
+    "name": "Council B",
+    "root": "sha256:" + "00" * 32,
+    "verified_by": '["one", "two"]',
+    "route": "peer",
+    "url": "https://b.example",
+    "duty_number": "020 7946 0000",
+    "fetched_at": 1,
+}
+CHANGED: dict[str, Any] = dict.fromkeys(ROW, "other") | {"fetched_at": 2}
+
+parts = st.lists(st.one_of(st.none(), st.integers(), st.text(), st.binary()), max_size=5)
+
+
+def make_seal(key: bytes = b"k" * 32) -> RowSeal:
+    return RowSeal(key=key, alarm=Alarms())
+
+
+@pytest.mark.parametrize("column", sorted(ROW))
+def test_a_row_with_any_column_changed_fails(column: str) -> None:
+    seal = make_seal()
+    row = seal.sealed(partner, ROW)
+    assert seal.checked(partner, [row]) == [row]
+    assert seal.checked(partner, [{**row, column: CHANGED[column]}]) == []
+
+
+def test_a_row_sealed_for_another_table_fails() -> None:
+    seal = make_seal()
+    row = {"tag": b"t", "kind": "location", "added_at": 1}
+    assert not seal.good(protection, {**row, "mac": seal.sealed(partner, ROW)["mac"]})
+
+
+def test_a_row_sealed_under_another_key_fails() -> None:
+    assert make_seal().checked(partner, [make_seal(b"x" * 32).sealed(partner, ROW)]) == []
+
+
+def test_the_alarm_names_table_and_key_and_no_other_column() -> None:
+    alarms = Alarms()
+    row = make_seal().sealed(partner, ROW)
+    RowSeal(key=b"x" * 32, alarm=alarms).good(partner, row)
+    assert alarms.raised == [(TAMPERED, {"table": "partner", "row": "la-902"})]
+
+
+def test_the_alarm_shows_no_tag() -> None:
+    alarms = Alarms()
+    row = make_seal().sealed(protection, {"tag": b"\xaa" * 32, "kind": "location", "added_at": 1})
+    RowSeal(key=b"x" * 32, alarm=alarms).good(protection, row)
+    assert alarms.raised == [(TAMPERED, {"table": "protection", "row": "location"})]
+
+
+@given(parts, parts)
+def test_two_rows_have_one_encoding_only_if_they_are_one(left: list[Any], right: list[Any]) -> None:
+    same = [(type(part), part) for part in left] == [(type(part), part) for part in right]
+    assert (encode(left) == encode(right)) == same

@@ -1,0 +1,168 @@
+"""config.toml: what it may say, and how an operator is told what is wrong."""
+
+from __future__ import annotations
+
+import ipaddress
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.strict import FileError
+from gateway.config import Settings, default_origin, read_settings, write_settings
+
+LEAST = """
+org = "la-207"
+name = "Invented Council"
+public_url = "https://127.0.0.1:8443"
+listen = "127.0.0.1:8443"
+"""
+
+
+def read(text: str) -> Settings:
+    return read_settings(text.encode(), file="config.toml")
+
+
+def fault_of(text: str) -> tuple[str, str]:
+    """The key and rule of the one thing wrong."""
+    with pytest.raises(FileError) as caught:
+        read(text)
+    (problem,) = caught.value.problems
+    assert str(caught.value).startswith("config.toml: ")
+    return problem.key, problem.rule
+
+
+def test_four_lines_are_enough_and_the_rest_has_safe_defaults() -> None:
+    assert read(LEAST) == Settings(
+        org="la-207",
+        name="Invented Council",
+        public_url="https://127.0.0.1:8443",
+        listen=("127.0.0.1", 8443),
+        log_origin="safehand.la-207/exchange-log/1",
+        tls_certificate="secrets/tls.crt",
+        tls_key="secrets/tls.key",
+        allowed_private=(),
+        ca_file=None,
+    )
+
+
+def test_everything_can_be_said() -> None:
+    settings = read(
+        LEAST
+        + """
+log_origin = "log.a.example/1"
+[tls]
+certificate = "/etc/tls/chain.pem"
+key = "secrets/other.key"
+[partners]
+allowed_private = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
+ca_file = "secrets/ca.crt"
+"""
+    )
+    assert settings.log_origin == "log.a.example/1"
+    assert (settings.tls_certificate, settings.tls_key) == ("/etc/tls/chain.pem", "secrets/other.key")
+    networks = ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")
+    assert settings.allowed_private == tuple(ipaddress.ip_network(network) for network in networks)
+    assert settings.ca_file == "secrets/ca.crt"
+
+
+@pytest.mark.parametrize("key", ["org", "name", "public_url", "listen"])
+def test_missing_key_is_named(key: str) -> None:
+    lines = [line for line in LEAST.splitlines() if not line.startswith(key)]
+    assert fault_of("\n".join(lines)) == (key, "missing")
+
+
+@pytest.mark.parametrize(
+    ("addition", "key"),
+    [
+        ('publicurl = "x"', "publicurl"),
+        ('passphrase = "x"', "passphrase"),
+        ('[tls]\nversion = "1.2"', "tls.version"),
+        ("[partners]\nverify = false", "partners.verify"),
+        ("[logging]\nlevel = 1", "logging"),
+    ],
+)
+def test_unknown_key_is_refused_by_its_name(addition: str, key: str) -> None:
+    assert fault_of(LEAST + addition) == (key, "unknown key")
+
+
+def replaced(key: str, value: str) -> str:
+    return "\n".join(f"{key} = {value}" if line.startswith(key) else line for line in LEAST.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("org", '"LA-207"'),
+        ("org", '""'),
+        ("org", '"-la"'),
+        ("org", "207"),
+        ("name", '""'),
+        ("name", f'"{"x" * 201}"'),
+        ("name", '"a\\u0007"'),
+        ("public_url", '"http://a.example"'),
+        ("public_url", '"https://a.example/"'),
+        ("public_url", '"https://a.example/path"'),
+        ("public_url", '"https://a.example:0"'),
+        ("public_url", '"https://a.example:65536"'),
+        ("public_url", '"https://user@a.example"'),
+        ("listen", '"8443"'),
+        ("listen", '"127.0.0.1"'),
+        ("listen", '"127.0.0.1:0"'),
+        ("listen", '"127.0.0.1:65536"'),
+        ("listen", '"::1:8443"'),
+        ("listen", "8443"),
+    ],
+)
+def test_value_in_another_form_is_refused_by_its_key_and_never_shown(key: str, value: str) -> None:
+    found, rule = fault_of(replaced(key, value))
+    assert found == key
+    assert value.strip('"') not in rule or value in ('""', '"-la"')
+
+
+@pytest.mark.parametrize("origin", ["with space", "a+b", "x" * 201])
+def test_log_origin_is_a_name_that_a_signed_note_can_have(origin: str) -> None:
+    assert fault_of(f'{LEAST}log_origin = "{origin}"')[0] == "log_origin"
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "localhost", "300.0.0.1", "10.0.0.0/33", ""])
+def test_what_is_no_network_is_refused_by_its_place(network: str) -> None:
+    text = f'{LEAST}[partners]\nallowed_private = ["127.0.0.1", "{network}"]'
+    assert fault_of(text)[0] == "partners.allowed_private[1]"
+
+
+@pytest.mark.parametrize("data", [b"org = ", b"\xff", b'org = "a"\norg = "b"', b"[org]"])
+def test_what_is_no_toml_is_refused_with_the_file_named(data: bytes) -> None:
+    with pytest.raises(FileError, match=r"config\.toml: "):
+        read_settings(data, file="config.toml")
+
+
+def test_ipv6_listener_is_written_in_brackets_and_held_without() -> None:
+    assert read(replaced("listen", '"[::1]:8443"')).listen == ("::1", 8443)
+
+
+_LABEL = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=20)
+_PLAIN = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=200)
+
+
+@st.composite
+def all_settings(draw: st.DrawFn) -> Settings:
+    org = draw(_LABEL)
+    networks = st.ip_addresses().map(ipaddress.ip_network)
+    return Settings(
+        org=org,
+        name=draw(_PLAIN),
+        public_url=f"https://{draw(_LABEL)}.example:{draw(st.integers(1, 65_535))}",
+        listen=(draw(st.sampled_from(["127.0.0.1", "::1", "gateway.internal"])), draw(st.integers(1, 65_535))),
+        log_origin=draw(st.just(default_origin(org)) | _LABEL),
+        tls_certificate=draw(_PLAIN),
+        tls_key=draw(_PLAIN),
+        allowed_private=tuple(draw(st.lists(networks, max_size=3, unique=True))),
+        ca_file=draw(st.none() | _PLAIN),
+    )
+
+
+@given(all_settings())
+def test_written_settings_read_back_as_themselves(settings: Settings) -> None:
+    assert read(write_settings(settings)) == settings
