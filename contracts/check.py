@@ -10,7 +10,7 @@ agreements section 2); here the steps are:
 4. and 5. together: facts, conditions for the whole message, every path, requests, the protection list.
 
 Where the design is silent, this module decides:
-- a body that is no object is `field.type` at `""` and nothing else is asked of it;
+- a body that is no object is `field.type` at `""`, and holds nothing: what is required is missing;
 - a breach of facts (`message.fact`) is reported with 4 and 5, the fact itself counting as unknown;
 - an absent fact is unknown, `urgency` too: that a signed message states it is the envelope's schema to demand;
 - a date of birth after the day of the check leaves the age unknown;
@@ -117,8 +117,6 @@ def check(
     """
     value = _read_body(body) if isinstance(body, bytes) else body
     message = compiled.message(type, sender)
-    if value.__class__ is not dict:
-        raise ContractBreachError((Breach(BreachCode.FIELD_TYPE, "", "an object was expected here"),))
     if message is None:
         raise ContractBreachError((_not_in_agreement(),))
     apply = sending and not released

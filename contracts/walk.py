@@ -22,7 +22,7 @@ ReasonOf: TypeAlias = Callable[[str], str]
 def walk(plan: Plan, body: dict[str, Any], reason_of: ReasonOf) -> list[Breach]:
     """Return every breach inside the body, in its own order: what stands there and may not, or is wrong."""
     walker = _Walk(reason_of)
-    walker.object(plan.root, body, "")
+    walker.granted(plan.root, body, "")
     return walker.breaches
 
 
@@ -69,9 +69,9 @@ class _Walk:
             if granted is None:
                 self._ungranted(known, member, place)
             else:
-                self._granted(granted, member, place)
+                self.granted(granted, member, place)
 
-    def _granted(self, granted: Granted, value: Any, at: str) -> None:
+    def granted(self, granted: Granted, value: Any, at: str) -> None:
         if isinstance(granted, Leaf):
             self._leaf(granted, value, at)
         elif isinstance(granted, Items):
@@ -88,7 +88,7 @@ class _Walk:
         if len(value) > items.most:
             self._add(BreachCode.FIELD_TOO_MANY, at, f"at most {items.most}")
         for index, item in enumerate(value):
-            self._granted(items.item, item, f"{at}[{index}]")
+            self.granted(items.item, item, f"{at}[{index}]")
 
     def _leaf(self, leaf: Leaf, value: Any, at: str) -> None:
         kind = leaf.field.type

@@ -187,8 +187,7 @@ def check(cases: Any, agreements: Path | None) -> None:
     except ContractError as error:
         fail(str(error), 4)
     for line in cases:
-        if line.strip():
-            sys.stdout.buffer.write(orjson.dumps(run_case(line.rstrip(b"\r\n"), known)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(run_case(line.rstrip(b"\r\n"), known)) + b"\n")
     sys.stdout.flush()
 
 

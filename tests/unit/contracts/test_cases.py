@@ -72,7 +72,8 @@ def test_message_that_the_agreement_has_not_is_so_answered(change: dict[str, Any
 
 @pytest.mark.parametrize("body", [None, [], "text", 1, "absent"])
 def test_body_that_is_no_object_is_a_type_breach(body: Any) -> None:
-    assert run(line(body=body)) == {("field.type", "")}
+    nothing = {("field.missing", f"child.{name}") for name in ("name.family", "name.given", "date_of_birth")}
+    assert run(line(body=body)) == {("field.type", ""), ("message.condition-not-met", ""), *nothing}
 
 
 def test_missing_facts_are_unknown() -> None:

@@ -85,8 +85,10 @@ def test_an_item_that_is_no_object_is_named_by_its_place(other: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 5, True])
-def test_body_that_is_no_object_is_a_type_breach_at_the_top(body: Any) -> None:
-    assert verdict(lab('need = "required"\n' + NAMES), body) == {("field.type", "")}
+def test_body_that_is_no_object_is_a_type_breach_at_the_top_and_holds_nothing(body: Any) -> None:
+    missing = {("field.missing", "child.name.family"), ("field.missing", "child.name.given")}
+    assert verdict(lab('need = "required"\n' + NAMES), body) == {("field.type", ""), *missing}
+    assert verdict(lab('need = "optional"\n' + NAMES), body) == {("field.type", "")}
 
 
 # Leaves
