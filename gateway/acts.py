@@ -155,15 +155,15 @@ async def status(exchange: Exchange, _: Arguments) -> Any:
 
 
 async def partner_add(exchange: Exchange, given: Arguments) -> Any:
-    partner = await partners.add(
-        given.organisation("org"),
-        given.text("url"),
-        exchange,
+    bundle = given.maybe("bundle")
+    introduced = partners.Introduction(
+        org=given.organisation("org"),
+        url=given.maybe("url"),
+        bundles=() if bundle is None else (bundle.encode(),),
         name=given.maybe("name"),
         duty_number=given.text("duty_number"),
-        by=given.maybe("by"),
     )
-    return partner_line(partner)
+    return partner_line(await partners.add(introduced, exchange, by=given.maybe("by")))
 
 
 async def partner_list(exchange: Exchange, _: Arguments) -> Any:

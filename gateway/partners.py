@@ -6,6 +6,7 @@ is sealed to an unverified partner and nothing is accepted from one (envelope se
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from adapters.port import DeliveryError
@@ -18,14 +19,31 @@ from keys.errors import BundleError
 from keys.fingerprint import to_text, words_match
 
 
-async def add(org: str, url: str, exchange: Exchange, *, name: str | None, duty_number: str, by: str | None) -> Partner:
-    """Fetch the organisation's bundles from its exchange URL and keep it, unverified. Raises SubmissionRefusedError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """How an organisation is made known: fetched from `url`, or by its `bundles` as they came another way; one of the two."""
+
+    org: str
+    url: str | None
+    bundles: tuple[bytes, ...]
+    name: str | None
+    duty_number: str
+
+
+async def add(introduced: Introduction, exchange: Exchange, *, by: str | None) -> Partner:
+    """Take the organisation's bundles on first trust and keep it, unverified. Raises SubmissionRefusedError."""
+    org = introduced.org
     now = exchange.clock()
     if org == exchange.own.id:
         raise SubmissionRefusedError("partner.self", "org", "this is our own organisation")
     if await exchange.partners.get(org) is not None:
         raise SubmissionRefusedError("partner.known", "org", "this partner is held already")
-    bundles = await _first_trust(org, url, now, exchange)
+    if (introduced.url is None) is not bool(introduced.bundles):
+        raise SubmissionRefusedError("partner.url", "url", "either an address to fetch from, or bundles")
+    offered = introduced.bundles or await _fetched(org, introduced.url or "", exchange)
+    bundles = await _first_trust(org, offered, now, exchange)
+    if introduced.url is not None and bundles[-1].endpoints.exchange != introduced.url:
+        raise SubmissionRefusedError("partner.url", "url", "its bundle names another exchange endpoint")
     fetched_at = int(now.timestamp())
     for bundle in bundles:
         await exchange.store.write(_keep(bundle, fetched_at, now, exchange))
@@ -33,12 +51,11 @@ async def add(org: str, url: str, exchange: Exchange, *, name: str | None, duty_
     await exchange.store.write(
         commands.PutPartner(
             org=org,
-            name=name or newest.name,
+            name=introduced.name or newest.name,
             root=to_text(newest.fingerprint),
             verified_by=(),
             route="peer",
-            url=newest.endpoints.exchange,
-            duty_number=duty_number,
+            duty_number=introduced.duty_number,
             fetched_at=fetched_at,
             entry=entries.about_own(
                 exchange.journal, "partner-added", now, entries.Circumstance(outcome="unverified", by=by), partner=org
@@ -48,28 +65,32 @@ async def add(org: str, url: str, exchange: Exchange, *, name: str | None, duty_
     return await get(org, exchange)
 
 
-async def _first_trust(org: str, url: str, now: datetime, exchange: Exchange) -> tuple[KeyBundle, ...]:
+async def _fetched(org: str, url: str, exchange: Exchange) -> tuple[bytes, ...]:
     try:
         reply = await exchange.peer.fetch(org, url, "/exchange/v1/bundles?after=0", signed=False)
+        if reply.status == 200:
+            return partner_keys.read_list(reply.body)
+        cause = str(reply.status)
     except DeliveryError as error:
-        raise SubmissionRefusedError(
-            "partner.unreachable", "url", f"its bundles cannot be fetched: {error.code}"
-        ) from None
-    if reply.status != 200:
-        raise SubmissionRefusedError("partner.unreachable", "url", f"its bundles cannot be fetched: {reply.status}")
+        cause = error.code
+    except NotYetError as error:
+        cause = error.cause
+    raise SubmissionRefusedError("partner.unreachable", "url", f"its bundles cannot be fetched: {cause}")
+
+
+async def _first_trust(
+    org: str, offered: tuple[bytes, ...], now: datetime, exchange: Exchange
+) -> tuple[KeyBundle, ...]:
     try:
-        bundles = first_trust(
-            partner_keys.read_list(reply.body),
+        return first_trust(
+            offered,
             org=org,
             foreign=await partner_keys.foreign_marks(exchange, org),
             now=int(now.timestamp()),
             fingerprint=None,
         )
-    except (BundleError, NotYetError) as error:
-        raise SubmissionRefusedError("partner.bundle", "url", f"its bundle is refused: {error}") from None
-    if bundles[-1].endpoints.exchange != url:
-        raise SubmissionRefusedError("partner.url", "url", "its bundle names another exchange endpoint")
-    return bundles
+    except BundleError as error:
+        raise SubmissionRefusedError("partner.bundle", "bundle", f"its bundle is refused: {error}") from None
 
 
 async def verify(org: str, words: str, exchange: Exchange, *, by: str, alone: bool) -> tuple[Partner, tuple[str, ...]]:
@@ -94,7 +115,6 @@ async def verify(org: str, words: str, exchange: Exchange, *, by: str, alone: bo
             root=partner.root,
             verified_by=people,
             route="peer",
-            url=partner.url,
             duty_number=partner.duty_number,
             fetched_at=partner.fetched_at,
             entry=entries.about_own(

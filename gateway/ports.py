@@ -33,7 +33,6 @@ class Partner:
     root: str
     verified_by: tuple[str, ...]
     route: str
-    url: str
     duty_number: str
     fetched_at: int
     bundles: tuple[KeyBundle, ...]
@@ -41,6 +40,11 @@ class Partner:
     @property
     def newest(self) -> KeyBundle:
         return self.bundles[-1]
+
+    @property
+    def url(self) -> str:
+        """Its exchange URL, by its newest bundle: a partner that moves says so there."""
+        return self.newest.endpoints.exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

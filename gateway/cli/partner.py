@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gateway.cli import options
@@ -16,22 +18,31 @@ def partner() -> None:
 
 @partner.command()
 @click.argument("org")
-@click.argument("url")
+@click.argument("url", required=False)
+@click.option(
+    "--bundle",
+    type=click.File("r", encoding="ascii"),
+    help="Its newest bundle as it came another way, instead of fetching from URL.",
+)
 @click.option("--name", help="Name to show; else the one in its bundle.")
 @click.option("--duty-number", required=True, help="Telephone of its duty officer, rung when something urgent is late.")
 @options.by
 @options.as_json
 @click.pass_context
 def add(
-    context: click.Context, org: str, url: str, name: str | None, duty_number: str, by: str | None, as_json: bool
+    context: click.Context,
+    org: str,
+    url: str | None,
+    bundle: Any,
+    name: str | None,
+    duty_number: str,
+    by: str | None,
+    as_json: bool,
 ) -> None:
     """Fetch the key bundles of ORG from its exchange URL. It stays unverified: nothing is exchanged yet."""
-    said = perform(
-        context,
-        "partner.add",
-        {"org": org, "url": url, "name": name, "duty_number": duty_number, "by": by},
-        as_json=as_json,
-    )
+    text = None if bundle is None else bundle.read().strip()
+    arguments = {"org": org, "url": url, "bundle": text, "name": name, "duty_number": duty_number, "by": by}
+    said = perform(context, "partner.add", arguments, as_json=as_json)
     if as_json:
         show_json(said)
     else:

@@ -344,7 +344,6 @@ class PutPartner(Command[None]):
     root: str
     verified_by: tuple[str, ...]
     route: Literal["peer", "mailbox", "s2s"]
-    url: str
     duty_number: str
     fetched_at: int
     entry: LogEntry

@@ -178,10 +178,15 @@ def fail(tx: Transaction, fail: Fail) -> bool:
 
 
 def hold(tx: Transaction, hold: Hold) -> bool:
-    """Held, or held for something else now: an entry. Held for the same as before: looked at later, no entry."""
+    """Held, or held for something else now: an entry. Held for the same as before: looked at later, no entry.
+
+    A message under a lease in force is its holder's: what he brings back, a receipt perhaps, must still count.
+    """
     own = lanes.current(tx, hold.message_id)
     codes, at = " ".join(hold.codes), micros(hold.look_again)
     if own is None or (own.state is not State.HELD and Event.HOLD not in TRANSITIONS[own.state]):
+        return False
+    if own.state is State.SENDING and not own.lease_ended(hold.entry.at_us):
         return False
     state = State.HELD if own.state is State.HELD else after(own.state, Event.HOLD)
     lanes.enter(tx, own, state, held_for=codes, run_at=at)

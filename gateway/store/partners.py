@@ -35,7 +35,6 @@ def put_partner(tx: Transaction, put: PutPartner) -> None:
         root=put.root,
         verified_by=json.dumps(put.verified_by),
         route=put.route,
-        url=put.url,
         duty_number=put.duty_number,
         fetched_at=put.fetched_at,
     )
@@ -126,7 +125,6 @@ def _partner(row: Mapping[str, Any], history: tuple[KeyBundle, ...]) -> Partner:
         root=row["root"],
         verified_by=tuple(json.loads(row["verified_by"])),
         route=row["route"],
-        url=row["url"],
         duty_number=row["duty_number"],
         fetched_at=row["fetched_at"],
         bundles=history,

@@ -244,7 +244,6 @@ partner: Final = Table(
     _text("root"),
     _text("verified_by"),
     _text("route"),
-    _text("url"),
     _text("duty_number"),
     _number("fetched_at"),
     _blob("mac"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,17 @@ CANARIES = (
 )
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the story printed, and every file of both councils as it was while both gateways still ran."""
+
+    text: str
+    files: dict[Path, bytes] = field(repr=False)
+    process: subprocess.Popen[str]
+
+
 @pytest.fixture(scope="module")
-def told() -> Iterator[tuple[str, Path, subprocess.Popen[str]]]:
+def told() -> Iterator[Told]:
     with tempfile.TemporaryDirectory(prefix="sh-") as name:  # a short path: admin sockets lie below it
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "demo", "--keep"],
@@ -48,45 +58,40 @@ def told() -> Iterator[tuple[str, Path, subprocess.Popen[str]]]:
                 lines.append(line)
                 if "Ctrl-C ends them" in line:
                     break
-            yield "".join(lines), Path(name), process
+            found = Path(name).glob("safehand-demo-*/la-*/**/*")
+            yield Told(
+                text="".join(lines),
+                files={path: path.read_bytes() for path in found if path.is_file()},
+                process=process,
+            )
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
 
 
-def test_every_step_comes_out_as_told(told: tuple[str, Path, subprocess.Popen[str]]) -> None:
-    text, _, _ = told
-    assert "Every step came out as told" in text, text[-3000:]
-    assert text.count("  as told\n") == 11
-    assert "\x1b[" not in text, "plain where it is no terminal"
+def test_every_step_comes_out_as_told(told: Told) -> None:
+    assert "Every step came out as told" in told.text, told.text[-3000:]
+    assert told.text.count("  as told\n") == 11
+    assert "\x1b[" not in told.text, "plain where it is no terminal"
 
 
-def test_what_the_gateways_logged_and_stored_names_nobody(told: tuple[str, Path, subprocess.Popen[str]]) -> None:
+def test_what_the_gateways_logged_and_stored_names_nobody(told: Told) -> None:
     """Bodies lie encrypted, the log holds field names and codes, and standard error holds events."""
-    _, folder, _ = told
-    looked_at = [
-        path
-        for council in ("la-207", "la-850")
-        for path in folder.glob(f"safehand-demo-*/{council}/**/*")
-        if path.is_file()
-    ]
-    assert {"gateway.log", "safehand.db", "safehand.db-wal"} <= {path.name for path in looked_at}
-    for path in looked_at:
-        data = path.read_bytes()
+    assert {"gateway.log", "safehand.db", "safehand.db-wal"} <= {path.name for path in told.files}
+    for path, data in told.files.items():
         for canary in CANARIES:
             assert canary.encode() not in data, f"{canary} stands in {path.name}"
+            assert canary not in str(path)
 
 
-def test_what_the_demonstration_printed_names_no_value(told: tuple[str, Path, subprocess.Popen[str]]) -> None:
-    text, _, _ = told
+def test_what_the_demonstration_printed_names_no_value(told: Told) -> None:
     for canary in CANARIES:
-        assert canary not in text
+        assert canary not in told.text
 
 
-def test_it_ends_at_ctrl_c_and_leaves_no_process(told: tuple[str, Path, subprocess.Popen[str]]) -> None:
-    _, folder, process = told
-    sockets = list(folder.glob("safehand-demo-*/*/home/run/admin.sock"))
-    assert sockets, "both gateways are still there"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+def test_it_ends_at_ctrl_c_and_leaves_no_process(told: Told) -> None:
+    sockets = [path.parents[1] / "run" / "admin.sock" for path in told.files if path.name == "safehand.db"]
+    assert len(sockets) == 2
+    told.process.send_signal(signal.SIGINT)
+    assert told.process.wait(timeout=60) == 0
     assert not [path for path in sockets if path.exists()], "a gateway that stopped takes its socket with it"

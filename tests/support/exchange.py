@@ -200,7 +200,6 @@ class Gateway:
             root=to_text(bundle.fingerprint),
             verified_by=("a first person", "a second person") if verified else (),
             route="peer",
-            url=make_endpoints(org).exchange,
             duty_number="02070 000000",
             fetched_at=NOW,
             entry=entry,

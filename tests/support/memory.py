@@ -1,31 +1,36 @@
 """Every port of `gateway.ports` on plain dictionaries: one gateway's durable state in memory.
 
-For tests of the flows. What it does is what the docstrings of `gateway.core.commands` say, without lanes that share a
-batch, leases that end by themselves, or macs: those are the store's, and have their own tests.
+For tests of the flows. What it does is what the docstrings of `gateway.core.commands` say, and `tests.conformance.test_store`
+holds it and `gateway.store` to the same. Batches, macs, handoffs and what lies at rest are the store's alone, and have their
+own tests.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, zip_longest
 from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from contracts.register import vocabulary
-from gateway import governing
 from gateway.core import commands
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
     HeadsMovedError,
     IdempotencyConflictError,
+    IllegalTransitionError,
+    LogInconsistentError,
     ReceiptRejectedError,
 )
 from gateway.core.lifecycle import (
+    TRANSITIONS,
     Event,
     InboundEvent,
     InboundState,
@@ -35,7 +40,7 @@ from gateway.core.lifecycle import (
     after_inbound,
     after_receipt,
 )
-from gateway.core.retry import DeadLetter, Expire, HoldLane, RetryAt
+from gateway.core.retry import EQUAL_ANSWERS, DeadLetter, Expire, HoldLane, RetryAt
 from gateway.ports import (
     AgreementRecord,
     Candidate,
@@ -45,12 +50,17 @@ from gateway.ports import (
     Partner,
 )
 from keys.bundle import KeyBundle, replay_history
-from tests.support.keys import NOW
+from keys.errors import BundleError
+from tests.support.keys import NOW, payload_of
 
 R = TypeVar("R")
+M = TypeVar("M", InboundMessage, OutboundMessage)
 
 OPEN_STATES = (State.QUEUED, State.SENDING, State.HELD, State.AVAILABLE, State.DEAD)
-CAN_EXPIRE = (State.QUEUED, State.HELD, State.AVAILABLE, State.DEAD)
+CAN_EXPIRE = tuple(state for state, events in TRANSITIONS.items() if Event.EXPIRE in events)
+MOVES = (Event.RELEASE, Event.EXPIRE, Event.CANCEL, Event.RESEND)
+ACTS = {ReceiptEvent.TAKEN: InboundEvent.HAND_OVER, ReceiptEvent.COLLECTED: InboundEvent.OPEN}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -79,22 +89,51 @@ class Entropy:
 
 
 @dataclass
+class Attempt:
+    """One attempt at a delivery; `status` stays None where there was no answer."""
+
+    at: datetime
+    status: int | None = None
+
+
+@dataclass
 class Sent:
-    """An own message and its delivery, as the store keeps them."""
+    """An own message and its delivery, as the store keeps them; `tries` are the attempts of this round."""
 
     row: commands.OutboundRow
     envelope: bytes
     inner: bytes
     delivery: int
-    run_at: datetime
+    run_at: datetime | None
     state: State = State.QUEUED
     held_for: tuple[str, ...] = ()
-    attempts: int = 0
-    first_attempt_at: datetime | None = None
+    tries: list[Attempt] = field(default_factory=list)
     token: bytes | None = None
-    statuses: tuple[int | None, ...] = ()
+    until: datetime | None = None
     last_error: str | None = None
     receipts: dict[ReceiptEvent, commands.ReceiptIn] = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> int:
+        return len(self.tries)
+
+    @property
+    def turn_at(self) -> datetime | None:
+        """When it is to be looked at, were it the head of its lane: never while it waits for a person."""
+        if self.state is State.SENDING:
+            return self.until
+        return self.run_at if self.state in (State.QUEUED, State.HELD) else None
+
+    def due(self, now: datetime) -> bool:
+        return self.turn_at is not None and self.turn_at <= now
+
+    def rested(self, now: datetime) -> State:
+        """The state, a lease that has ended taken off."""
+        return after(self.state, Event.LEASE_ENDED) if self.state is State.SENDING and self.due(now) else self.state
+
+    def enter(self, state: State, *, held_for: tuple[str, ...] = (), run_at: datetime | None = None) -> None:
+        """Come to `state`, which the state table has allowed; whoever held the lease holds it no more."""
+        self.state, self.held_for, self.run_at, self.token, self.until = state, held_for, run_at, None, None
 
 
 @dataclass
@@ -113,9 +152,11 @@ class Owed:
     """An item of `outgoing`."""
 
     item: OutgoingItem
-    run_at: datetime
-    done: bool = False
+    run_at: datetime | None
     token: bytes | None = None
+
+    def due(self, now: datetime) -> bool:
+        return self.run_at is not None and self.run_at <= now
 
 
 class Memory:
@@ -134,9 +175,9 @@ class Memory:
         self.arrived: dict[tuple[str, str], Arrived] = {}
         self.protected: set[tuple[bytes, str]] = set()
         self.answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
-        self.outgoing: list[Owed] = []
+        self.outgoing: dict[int, Owed] = {}
         self.intentions: dict[bytes, dict[str, int]] = {}
-        self.checkpoints: list[commands.PutCheckpoint] = []
+        self.checkpoints: dict[int, commands.PutCheckpoint] = {}
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
@@ -152,12 +193,16 @@ class Memory:
         return self._append(command.entry)
 
     def _check_heads(self, heads: commands.Heads) -> None:
-        canonical = self.files[heads.agreement].canonical
-        agreement, _ = governing.compiled_from(canonical, vocabulary())
-        tips = {party.id: ZERO_DIGEST for party in agreement.parties.values()}
-        for event in sorted((e for e in self.events if e.digest == heads.agreement), key=lambda e: e.n):
-            tips[cast(Any, event.org)] = cast(Any, event.hash)
-        if (heads.a, heads.b) != (tips[agreement.parties["a"].id], tips[agreement.parties["b"].id]):
+        """Refuse what was decided against other events than those held; a forked chain has no head."""
+        file = self.files.get(heads.agreement)
+        if file is None:
+            raise HeadsMovedError(heads.agreement)
+        a, b = parties_of(file)
+        tips = {a: str(ZERO_DIGEST), b: str(ZERO_DIGEST)}
+        events = sorted((event for event in self.events if event.digest == file.digest), key=lambda event: event.n)
+        tips |= {event.org: event.hash for event in events}
+        forked = len({(event.org, event.n) for event in events}) < len(events)
+        if forked or (heads.a, heads.b) != (tips[a], tips[b]):
             raise HeadsMovedError(heads.agreement)
 
     def _submit(self, command: commands.Submit) -> commands.Accepted:
@@ -174,83 +219,97 @@ class Memory:
             envelope=command.envelope,
             inner=command.inner,
             delivery=len(self.sent) + 1,
-            run_at=self.clock(),
+            run_at=EPOCH + timedelta(microseconds=command.entry.at_us),
         )
         return commands.Accepted(response=asked.response, repeated=False, index=self._append(command.entry))
 
     def _claim(self, command: commands.Claim) -> commands.Lease | None:
         sent = self.sent.get(command.message_id)
-        if sent is None or sent not in self._heads() or sent.run_at > command.now:
+        if sent is None or sent.delivery != command.delivery or not sent.due(command.now):
             return None
-        if sent.state not in (State.QUEUED, State.HELD):
+        if not any(head is sent for head in self._heads()):
             return None
         self._check_heads(command.heads)
-        for event in (Event.RELEASE, Event.CLAIM) if sent.state is State.HELD else (Event.CLAIM,):
-            sent.state = after(sent.state, event)
-        sent.attempts += 1
-        sent.first_attempt_at = sent.first_attempt_at or command.now
-        sent.token = command.token
+        state = sent.rested(command.now)
+        queued = after(state, Event.RELEASE) if state is State.HELD else state
+        sent.enter(after(queued, Event.CLAIM))
+        sent.token, sent.until = command.token, command.until
+        sent.tries.append(Attempt(at=command.now))
         return commands.Lease(delivery=sent.delivery, token=command.token, attempt=sent.attempts, until=command.until)
 
     def _leased(self, message_id: str, lease: commands.Lease) -> Sent | None:
-        sent = self.sent[message_id]
-        return sent if sent.state is State.SENDING and sent.token == lease.token else None
+        """The message, where this lease is still the current one."""
+        sent = self.sent.get(message_id)
+        current = sent is not None and (sent.delivery, sent.token) == (lease.delivery, lease.token)
+        return sent if current else None
 
     def _complete(self, command: commands.Complete) -> bool:
         sent = self._leased(command.message_id, command.lease)
         if sent is None:
             return False
         self._apply(sent, command.receipt, command.entries)
+        sent.tries[-1].status = 200
         return True
 
     def _fail(self, command: commands.Fail) -> bool:
         sent = self._leased(command.message_id, command.lease)
         if sent is None:
             return False
-        sent.statuses, sent.last_error = (*sent.statuses, command.http_status), command.outcome
         match command.next:
             case RetryAt(at=at):
-                sent.state, sent.run_at = after(sent.state, Event.ATTEMPT_FAILED), at
+                sent.enter(after(sent.state, Event.ATTEMPT_FAILED), run_at=at)
             case HoldLane():
-                sent.state, sent.held_for = after(sent.state, Event.HOLD), ("lane.held",)
-                sent.run_at = datetime.max.replace(tzinfo=UTC)
+                sent.enter(after(sent.state, Event.HOLD), held_for=("lane.held",))
             case DeadLetter():
-                sent.state = after(sent.state, Event.GIVE_UP)
+                sent.enter(after(sent.state, Event.GIVE_UP))
             case Expire():
-                sent.state = after(after(sent.state, Event.ATTEMPT_FAILED), Event.EXPIRE)
+                sent.enter(after(after(sent.state, Event.ATTEMPT_FAILED), Event.EXPIRE))
+        sent.tries[-1].status, sent.last_error = command.http_status, command.outcome
         self._append(command.entry)
         return True
 
     def _hold(self, command: commands.Hold) -> bool:
-        sent = self.sent[command.message_id]
-        if sent.state not in (State.QUEUED, State.HELD):
+        sent = self.sent.get(command.message_id)
+        if sent is None:
             return False
-        same = sent.state is State.HELD and sent.held_for == command.codes
-        sent.state, sent.held_for, sent.run_at = State.HELD, command.codes, command.look_again
+        state = sent.rested(EPOCH + timedelta(microseconds=command.entry.at_us))
+        if state is State.SENDING or (state is not State.HELD and Event.HOLD not in TRANSITIONS[state]):
+            return False
+        same = sent.held_for == command.codes
+        sent.enter(State.HELD, held_for=command.codes, run_at=command.look_again)
         if not same:
             self._append(command.entry)
         return not same
 
     def _move(self, command: commands.Move) -> State:
-        sent = self.sent[command.message_id]
-        sent.state = after(sent.state, command.event)
-        if sent.state is State.QUEUED:
-            sent.run_at, sent.attempts, sent.first_attempt_at, sent.statuses = command.now, 0, None, ()
+        sent = self.sent.get(command.message_id)
+        if sent is None or command.event not in MOVES:
+            raise IllegalTransitionError("no such message, or no act of a person or the clock")
+        state = after(sent.rested(command.now), command.event)
+        sent.enter(state, run_at=command.now if state is State.QUEUED else None)
+        if state is State.QUEUED:
+            sent.tries = []
         self._append(command.entry)
-        return sent.state
+        return state
 
     def _take_receipt(self, command: commands.TakeReceipt) -> bool:
-        return self._apply(self.sent[command.receipt.message_id], command.receipt, command.entries)
+        sent = self.sent.get(command.receipt.message_id)
+        if sent is None:
+            raise ReceiptRejectedError("no such message")
+        return self._apply(sent, command.receipt, command.entries)
 
     def _apply(self, sent: Sent, taken: commands.ReceiptIn, entries: Mapping[State, LogEntry]) -> bool:
         if taken.event in sent.receipts:
             return False
         if any(taken.leaf == held.leaf for other in self.sent.values() for held in other.receipts.values()):
             raise ReceiptRejectedError("its entry stood in an earlier receipt")
+        states = after_receipt(sent.state, taken.event)
+        if not entries.keys() >= set(states):
+            raise IllegalTransitionError("a state is entered without an entry")
         sent.receipts[taken.event] = taken
-        for state in after_receipt(sent.state, taken.event):
-            sent.state = state
-            self._append(entries[state])
+        if states:
+            sent.enter(states[-1])
+        self._append(*(entries[state] for state in states))
         return True
 
     def _receive(self, command: commands.Receive) -> commands.Received:
@@ -278,25 +337,33 @@ class Memory:
         return commands.Received(reception=commands.Reception.NEW, receipt=command.receipt)
 
     def _acknowledge(self, command: commands.Acknowledge) -> bytes:
-        held = self.arrived[command.sender, command.message_id]
+        held, act = self.arrived.get((command.sender, command.message_id)), ACTS.get(command.event)
+        if held is None or act is None:
+            raise IllegalTransitionError("no such message, or no act of its receiver")
         if command.event in held.acknowledged:
             return held.acknowledged[command.event]
-        act = {ReceiptEvent.TAKEN: InboundEvent.HAND_OVER, ReceiptEvent.COLLECTED: InboundEvent.OPEN}[command.event]
         held.state = after_inbound(held.state, act)
         held.acknowledged[command.event] = command.receipt
         self._append(command.entry)
-        self._owe(command.sender, "receipt", f"{command.message_id}-{command.event}", command.receipt)
+        ref = f"{command.message_id}/{command.event}"
+        self._owe(command.sender, "receipt", ref, command.receipt, command.now)
         return command.receipt
 
     def _add_bundle(self, command: commands.AddBundle) -> bool:
-        self.fetched_at[command.org] = max(command.fetched_at, self.fetched_at.get(command.org, 0))
         held = self.bundles.setdefault(command.org, [])
+        if any(jws != command.jws and payload_of(jws)["seq"] == command.seq for jws in held):
+            raise ConflictError("another bundle has this seq")
+        self.fetched_at[command.org] = max(command.fetched_at, self.fetched_at.get(command.org, 0))
         if command.jws in held:
             return False
         held.append(command.jws)
         self._append(command.entry)
+        ref, now = (
+            f"sha256:{hashlib.sha256(command.jws).hexdigest()}",
+            EPOCH + timedelta(microseconds=command.entry.at_us),
+        )
         for org in command.broadcast_to:
-            self._owe(org, "bundle", hashlib.sha256(command.jws).hexdigest(), command.jws)
+            self._owe(org, "bundle", ref, command.jws, now)
         return True
 
     def _put_partner(self, command: commands.PutPartner) -> None:
@@ -305,18 +372,21 @@ class Memory:
         self._append(command.entry)
 
     def _record_event(self, command: commands.RecordEvent) -> bool:
-        if command.event.hash in {event.hash for event in self.events}:
-            return False
-        if command.file is not None:
-            self.files.setdefault(command.file.digest, command.file)
-        elif command.event.digest not in self.files:
+        file = command.file or self.files.get(command.event.digest)
+        if file is None:
             raise ConflictError("an event on an agreement that is not held")
+        if any(named(held) == named(file) for held in self.files.values() if held.digest != file.digest):
+            raise ConflictError("another agreement has this id and version between the same parties")
+        self.files.setdefault(file.digest, file)
+        if place(command.event) in {place(event) for event in self.events}:
+            return False
         self.events.append(command.event)
         self._append(command.entry)
         if command.push_to is not None:
-            self._owe(command.push_to, "event", command.event.hash, command.event.jws)
+            self._owe(command.push_to, "event", command.event.hash, command.event.jws, command.now)
         for sent in self.sent.values():
-            if sent.state is State.HELD and sent.row.agreement == command.event.digest:
+            waits_for_a_person = sent.run_at is None
+            if sent.state is State.HELD and sent.row.agreement == file.digest and not waits_for_a_person:
                 sent.run_at = command.now
         return True
 
@@ -328,33 +398,38 @@ class Memory:
         return len(changed)
 
     def _intend(self, command: commands.Intend) -> tuple[str, ...]:
+        """Two halves are used up by being answered, so that the next such act needs two again."""
         said = self.intentions.setdefault(command.act, {})
-        said[command.by] = command.now
-        return tuple(sorted(name for name, at in said.items() if at >= command.not_before))
+        others = {name for name, at in said.items() if at >= command.not_before and name != command.by}
+        self.intentions[command.act] = {} if others else {command.by: command.now}
+        return tuple(sorted({*others, command.by}))
 
     def _claim_outgoing(self, command: commands.ClaimOutgoing) -> bool:
-        owed = self.outgoing[command.id]
-        if owed.done or owed.token is not None or owed.run_at > command.now:
+        owed = self.outgoing.get(command.id)
+        if owed is None or not owed.due(command.now):
             return False
-        owed.token = command.token
-        owed.item = dataclasses.replace(owed.item, attempts=owed.item.attempts + 1)
+        owed.token, owed.run_at = command.token, command.until  # due again by itself when the lease ends
+        owed.item = dataclasses.replace(
+            owed.item,
+            attempts=owed.item.attempts + 1,
+            first_attempt_at=owed.item.first_attempt_at or command.now,
+        )
         return True
 
     def _settle_outgoing(self, command: commands.SettleOutgoing) -> bool:
-        owed = self.outgoing[command.id]
-        if owed.token != command.token:
+        owed = self.outgoing.get(command.id)
+        if owed is None or owed.token != command.token:
             return False
-        owed.token, owed.done = None, not isinstance(command.next, RetryAt)
-        if isinstance(command.next, RetryAt):
-            owed.run_at = command.next.at
+        owed.token, owed.run_at = None, command.next.at if isinstance(command.next, RetryAt) else None
         return True
 
     def _put_checkpoint(self, command: commands.PutCheckpoint) -> None:
-        self.checkpoints.append(command)
+        if self.checkpoints.setdefault(command.size, command).root != command.root:
+            raise LogInconsistentError("two checkpoints of one size have different roots")
 
-    def _owe(self, partner: str, kind: str, ref: str, data: bytes) -> None:
+    def _owe(self, partner: str, kind: str, ref: str, data: bytes, now: datetime) -> None:
         item = OutgoingItem(
-            id=len(self.outgoing),
+            id=len(self.outgoing) + 1,
             partner=partner,
             kind=kind,
             ref=ref,
@@ -362,7 +437,7 @@ class Memory:
             attempts=0,
             first_attempt_at=None,
         )
-        self.outgoing.append(Owed(item=item, run_at=self.clock()))
+        self.outgoing[item.id] = Owed(item=item, run_at=now)
 
     _HANDLERS: Mapping[type[Command[Any]], Callable[[Memory, Any], object]] = {
         commands.Submit: _submit,
@@ -396,10 +471,27 @@ class Memory:
         return list(heads.values())
 
     def history(self, org: str) -> tuple[KeyBundle, ...]:
+        """An organisation's bundles, verified again. Raises BundleError where they are no history."""
         published = tuple(self.bundles.get(org, ()))
         if published not in self._histories:
-            self._histories[published] = replay_history(published, org=org)
+            ascending = sorted(published, key=lambda jws: payload_of(jws)["seq"])
+            self._histories[published] = replay_history(ascending, org=org)
         return self._histories[published]
+
+
+def parties_of(file: commands.AgreementFile) -> tuple[str, str]:
+    parties = json.loads(file.canonical)["party"]
+    return parties["a"]["id"], parties["b"]["id"]
+
+
+def named(file: commands.AgreementFile) -> tuple[Any, ...]:
+    """What only one agreement may have."""
+    return file.id, file.version, *parties_of(file)
+
+
+def place(event: commands.EventRow) -> tuple[Any, ...]:
+    """What only one event may have: a fork has another hash."""
+    return event.digest, event.org, event.n, event.hash
 
 
 @dataclass(frozen=True)
@@ -407,8 +499,8 @@ class MemoryPartners:
     memory: Memory
 
     async def get(self, org: str) -> Partner | None:
-        row = self.memory.partner_rows.get(org)
-        if row is None:
+        row, bundles = self.memory.partner_rows.get(org), _history(self.memory, org)
+        if row is None or bundles is None:
             return None
         return Partner(
             org=org,
@@ -416,10 +508,9 @@ class MemoryPartners:
             root=row.root,
             verified_by=row.verified_by,
             route=row.route,
-            url=row.url,
             duty_number=row.duty_number,
             fetched_at=self.memory.fetched_at[org],
-            bundles=self.memory.history(org),
+            bundles=bundles,
         )
 
     async def all(self) -> tuple[Partner, ...]:
@@ -427,7 +518,15 @@ class MemoryPartners:
         return tuple(partner for partner in found if partner is not None)
 
     async def own_bundles(self) -> tuple[KeyBundle, ...]:
-        return self.memory.history(self.memory.own)
+        return _history(self.memory, self.memory.own) or ()
+
+
+def _history(memory: Memory, org: str) -> tuple[KeyBundle, ...] | None:
+    """None where the bundles are no history: the organisation counts as absent."""
+    try:
+        return memory.history(org)
+    except BundleError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -436,20 +535,14 @@ class MemoryAgreements:
 
     async def get(self, digest: str) -> AgreementRecord | None:
         file = self.memory.files.get(digest)
-        events = tuple(event for event in self.memory.events if event.digest == digest)
-        return None if file is None else AgreementRecord(file=file, events=events)
+        events = sorted((event for event in self.memory.events if event.digest == digest), key=place)
+        return None if file is None else AgreementRecord(file=file, events=tuple(events))
 
     async def between(self, partner: str) -> tuple[AgreementRecord, ...]:
-        """Those that name this organisation as a party."""
-        found = []
-        for record in await self.all():
-            agreement, _ = governing.compiled_from(record.file.canonical, vocabulary())
-            if partner in {party.id for party in agreement.parties.values()}:
-                found.append(record)
-        return tuple(found)
+        return tuple(record for record in await self.all() if partner in parties_of(record.file))
 
     async def all(self) -> tuple[AgreementRecord, ...]:
-        found = [await self.get(digest) for digest in sorted(self.memory.files)]
+        found = [await self.get(file.digest) for file in sorted(self.memory.files.values(), key=named)]
         return tuple(record for record in found if record is not None)
 
 
@@ -458,18 +551,21 @@ class MemoryOutbox:
     memory: Memory
 
     async def due(self, now: datetime, limit: int) -> tuple[Candidate, ...]:
-        heads = [s for s in self.memory._heads() if s.state in (State.QUEUED, State.HELD) and s.run_at <= now]
+        queues: dict[str, list[Sent]] = {}
+        for sent in sorted((head for head in self.memory._heads() if head.due(now)), key=lambda head: head.turn_at):
+            queues.setdefault(sent.row.partner, []).append(sent)
+        in_turn = [sent for sent in chain.from_iterable(zip_longest(*queues.values())) if sent is not None]
         return tuple(
             Candidate(
                 delivery=sent.delivery,
                 message_id=sent.row.id,
                 partner=sent.row.partner,
-                state=sent.state,
+                state=sent.rested(now),
                 attempts=sent.attempts,
-                first_attempt_at=sent.first_attempt_at,
-                last_statuses=sent.statuses[-3:],
+                first_attempt_at=sent.tries[0].at if sent.tries else None,
+                last_statuses=tuple(attempt.status for attempt in sent.tries[-EQUAL_ANSWERS:]),
             )
-            for sent in sorted(heads, key=lambda sent: sent.run_at)[:limit]
+            for sent in in_turn[:limit]
         )
 
     async def message(self, message_id: str) -> OutboundMessage | None:
@@ -498,11 +594,13 @@ class MemoryOutbox:
         )
 
     async def expiring(self, now: datetime, limit: int) -> tuple[str, ...]:
-        past = [s for s in self.memory.sent.values() if s.row.expires_at <= now.timestamp() and s.state in CAN_EXPIRE]
-        return tuple(sent.row.id for sent in past[:limit])
+        past = [sent for sent in self.memory.sent.values() if sent.row.expires_at <= now.timestamp()]
+        found = [sent for sent in past if sent.rested(now) in CAN_EXPIRE]
+        return tuple(sent.row.id for sent in sorted(found, key=lambda sent: sent.row.expires_at)[:limit])
 
     async def owed(self, now: datetime, limit: int) -> tuple[OutgoingItem, ...]:
-        return tuple(o.item for o in self.memory.outgoing if not o.done and o.token is None and o.run_at <= now)[:limit]
+        due = sorted((owed for owed in self.memory.outgoing.values() if owed.due(now)), key=lambda owed: owed.run_at)
+        return tuple(owed.item for owed in due[:limit])
 
     async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
         return self.memory.answers.get((client, key))
@@ -561,20 +659,24 @@ class MemoryOverview:
     async def inbox(self, limit: int) -> tuple[InboundMessage, ...]:
         inbox = MemoryInbox(self.memory)
         found = [await inbox.message(row_id, sender) for sender, row_id in self.memory.arrived]
-        return tuple(message for message in found if message is not None)[:limit]
+        return tuple(dataclasses.replace(one, inner=None) for one in _newest(found)[:limit])
 
     async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]:
         outbox = MemoryOutbox(self.memory)
         found = [await outbox.message(message_id) for message_id in self.memory.sent]
-        return tuple(message for message in found if message is not None)[:limit]
+        return tuple(dataclasses.replace(one, envelope=b"", inner=b"") for one in _newest(found)[:limit])
 
     async def protected(self) -> Mapping[str, int]:
-        kinds = [kind for _, kind in self.memory.protected]
-        return {kind: kinds.count(kind) for kind in set(kinds)}
+        return Counter(kind for _, kind in self.memory.protected)
 
     async def counts(self) -> Mapping[str, int]:
-        counts: dict[str, int] = {"log.size": len(self.memory.log)}
-        for sent in self.memory.sent.values():
-            name = f"outbound.{sent.state}"
-            counts[name] = counts.get(name, 0) + 1
-        return counts
+        return {
+            **Counter(f"outbound.{sent.state}" for sent in self.memory.sent.values()),
+            **Counter(f"inbound.{arrived.state}" for arrived in self.memory.arrived.values()),
+            "owed": sum(owed.run_at is not None for owed in self.memory.outgoing.values()),
+            "log.size": len(self.memory.log),
+        }
+
+
+def _newest(found: Iterable[M | None]) -> list[M]:
+    return sorted((one for one in found if one is not None), key=lambda one: (one.created_at, one.id), reverse=True)

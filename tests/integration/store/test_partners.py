@@ -21,7 +21,6 @@ def put(*, verified_by: tuple[str, ...] = ("one", "two"), fetched_at: int = 100)
         root="sha256:" + "00" * 32,
         verified_by=verified_by,
         route="peer",
-        url="https://b.example",
         duty_number="020 7946 0000",
         fetched_at=fetched_at,
         entry=make_entry("partner-verified", partner=PARTNER),

@@ -188,7 +188,6 @@ def upgrade() -> None:
         sa.Column("root", sa.Text(), nullable=False),
         sa.Column("verified_by", sa.Text(), nullable=False),
         sa.Column("route", sa.Text(), nullable=False),
-        sa.Column("url", sa.Text(), nullable=False),
         sa.Column("duty_number", sa.Text(), nullable=False),
         sa.Column("fetched_at", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),

@@ -18,7 +18,6 @@ ROW = {
     "root": "sha256:" + "00" * 32,
     "verified_by": '["one", "two"]',
     "route": "peer",
-    "url": "https://b.example",
     "duty_number": "020 7946 0000",
     "fetched_at": 1,
 }
