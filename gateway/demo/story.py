@@ -67,8 +67,8 @@ class Story:
             "init", "--org", council.org, "--name", council.name, "--public-url", council.url, "--listen", listen,
             "--allow-private", "127.0.0.0/8", "--ca-file", "secrets/ca.crt", *council.secret, quiet=True,
         )  # fmt: skip
-        (council.home.secrets / "ca.crt").write_bytes(authority.pem())
-        write_certificate(authority, council.home.secrets, now_utc())
+        authority.write(council.home.secrets)
+        write_certificate(authority, council.home.secrets)
         root, request, bundle = (f"{council.org}/{name}" for name in ("root.keystore", "request", "bundle.jws"))
         council.run("root", "init", root, "--org", council.org, *council.secret, quiet=True)
         council.run("keys", "request", "--out", request, *council.secret, quiet=True)
