@@ -137,7 +137,7 @@ class Record(Command[int]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to attempt one delivery until `until`; a completion without the right token changes nothing."""
+    """The right to attempt one delivery. After `until` another may claim it: from then on this token changes nothing."""
 
     delivery: int
     token: bytes
@@ -190,7 +190,7 @@ class Complete(Command[bool]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail(Command[bool]):
     """T3': the attempt failed; `next` says what becomes of the delivery, `entry` is given where that is logged
-    (dead-lettered, expired, held). False, changing nothing, under an expired lease."""
+    (dead-lettered, expired, held). False, changing nothing, where the lease token is no longer the current one."""
 
     lease: Lease
     message_id: str
@@ -208,7 +208,8 @@ class Fail(Command[bool]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(Command[bool]):
     """Keep a queued message back (agreement, protection); looked at again at `look_again`. The entry is written only
-    when the message was not held for the same `codes` before; answers whether it was."""
+    when the message was not held for the same `codes` before; answers whether it was. False, changing nothing, while a
+    lease on the message is in force: what is on its way is not kept back."""
 
     message_id: str
     codes: tuple[str, ...]
@@ -408,7 +409,8 @@ class Protect(Command[int]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intend(Command[tuple[str, ...]]):
     """One person's half of an act that needs two; answers the names that stated the same act, this one included.
-    `act` is the SHA-256 of the act in full; half acts older than `not_before` do not count."""
+    `act` is the SHA-256 of the act in full; half acts older than `not_before` do not count.
+    Two halves that met are used up."""
 
     act: bytes
     by: str
@@ -437,7 +439,7 @@ class ClaimOutgoing(Command[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleOutgoing(Command[bool]):
-    """The item arrived (`next` None), or what comes next; False under an expired lease."""
+    """The item arrived (`next` None), or what comes next; False where the token is no longer the current one."""
 
     id: int
     token: bytes

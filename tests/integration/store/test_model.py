@@ -193,8 +193,10 @@ class Walk(RuleBasedStateMachine):
     @rule(one=sent, code=st.sampled_from(["agreement.suspended", "field.protected"]), wait=st.sampled_from([0, 60]))
     def hold(self, one: Sent, code: str, wait: float) -> None:
         own = one.submit.message.id
-        command = Hold(message_id=own, codes=(code,), entry=make_entry("held", msg=own), look_again=at(self.now + wait))
-        possible = one.state is State.HELD or Event.HOLD in TRANSITIONS[one.state]
+        entry = make_entry("held", when=at(self.now), msg=own)
+        command = Hold(message_id=own, codes=(code,), entry=entry, look_again=at(self.now + wait))
+        leased = one.state is State.SENDING and one.until > self.now
+        possible = one.state is State.HELD or (Event.HOLD in TRANSITIONS[one.state] and not leased)
         logged = possible and one.held_for != code
         assert self.write(command) is logged
         if possible:
