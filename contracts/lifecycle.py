@@ -150,7 +150,7 @@ class AgreementState:
 
 
 class ActError(ContractError):
-    """An act that no event can express: on a template, by a stranger, not carried out yet, or lifting nothing."""
+    """An act that no event can express: on a template, by a stranger, not carried out yet, or changing nothing."""
 
     code = "agreement.act-not-possible"
 
@@ -274,6 +274,27 @@ def next_event(
     )
     check_event(payload)
     return payload
+
+
+def check_effect(
+    action: Action, *, org: str, terms: Terms, own: Iterable[VerifiedEvent], other: Iterable[VerifiedEvent]
+) -> None:
+    """Raise ActError for an act of `org` that would change nothing: a chain of such would only hide those that did."""
+    partner = terms.parties[1] if org == terms.parties[0] else terms.parties[0]
+    held_own, held_other = _distinct(own), _distinct(other)
+    acting = (
+        *_follow(org, terms.agreement, held_own, other=held_other).acting,
+        *_follow(partner, terms.agreement, held_other, other=held_own).acting,
+    )
+    ours = {e.payload.action for e in acting if e.payload.org == org}
+    if any(e.payload.action is Action.TERMINATE for e in acting):
+        raise ActError("the agreement is terminated: nothing more can be said on it")
+    if action in _SIGNATURES and ours & _SIGNATURES:
+        raise ActError("this organisation has signed the agreement already")
+    signed_by = frozenset(e.payload.org for e in acting if e.payload.action in _SIGNATURES)
+    suspended = _open_suspensions(terms.mode, terms.parties, acting, signed_by)
+    if action is Action.SUSPEND and any(s.org == org and not s.lifted_by for s in suspended):
+        raise ActError("this organisation has suspended the agreement already")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

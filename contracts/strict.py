@@ -47,6 +47,11 @@ def fault(file: str, key: str, rule: str) -> FileError:
     return FileError(file, (Problem(key=key, rule=rule),))
 
 
+_MOST_PARTS = 16
+_PART = rb"[A-Za-z0-9_\"'-]"
+_LONG_KEY = re.compile(rb"(?<!" + _PART + rb")(?:" + _PART + rb"++[ \t]*+\.[ \t]*+){%d}" % _MOST_PARTS)
+
+
 def parse_toml(data: bytes, *, file: str) -> dict[str, Any]:
     """Return the tables of a TOML file that holds only strings, whole numbers, booleans, days, arrays and tables.
 
@@ -54,6 +59,8 @@ def parse_toml(data: bytes, *, file: str) -> dict[str, Any]:
     """
     if len(data) > MAX_FILE:
         raise fault(file, "", f"larger than {MAX_FILE} bytes")
+    if _LONG_KEY.search(data):  # the library's time grows with the square of a key's parts
+        raise fault(file, "", f"a name of more than {_MOST_PARTS} dotted parts")
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError:

@@ -223,3 +223,9 @@ def test_upper_case_organisation_is_accepted_in_a_template_only() -> None:
     data = complete("la-nhs.toml").replace(b"ods-rw1", b"ods-RW1")
     with pytest.raises(FileError, match=r"party\.b: not an organisation id"):
         read_canonical_agreement(data, file="f")
+
+
+@pytest.mark.parametrize("text", ["a." * 40_000 + "a=1", "[" + "a." * 40_000 + "a]", "a . " * 40_000 + "a=1"])
+def test_name_of_endless_parts_is_refused_before_the_library_sees_it(text: str) -> None:
+    with pytest.raises(FileError, match="dotted parts"):
+        read_agreement(text.encode(), file="agreement")

@@ -164,7 +164,8 @@ def test_case_with_a_mistyped_member_is_a_type_breach_at_the_top(change: dict[st
 
 @given(st.binary(max_size=80))
 def test_no_bytes_make_it_fail(data: bytes) -> None:
-    assert run(data) == {("field.type", "")}
+    """Nearly all are no case at all; now and then one is an object that names no agreement."""
+    assert run(data) in ({("field.type", "")}, {("agreement.none", "")})
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
