@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -18,51 +16,28 @@ from contracts.check import ProtectedKind
 from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
-from contracts.names import is_message_type, is_organisation
+from contracts.names import is_message_type
 from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection
-from gateway.core import receipt
+from gateway.arguments import Arguments
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
 from gateway.governing import HeldAgreement
-from gateway.ports import Exchange, InboundMessage, OutboundMessage, Partner
-from keys.bundle import KeyBundle
+from gateway.ports import Exchange
+from gateway.summaries import (
+    agreement_line,
+    bundle_line,
+    inbound_header,
+    key_line,
+    moment,
+    outbound_header,
+    partner_line,
+    receipt_summary,
+)
 from keys.fingerprint import to_text, to_words
-from keys.listed import KeyState
 
 _LISTED = 1000  # rows of a list for people
 _BODY_LIMIT = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """The named arguments of one act, read strictly: a missing or mistyped one is refused by its name."""
-
-    values: Mapping[str, Any]
-
-    def text(self, name: str) -> str:
-        value = self.values.get(name)
-        if not isinstance(value, str) or not value:
-            raise SubmissionRefusedError("argument.missing", name, "a text is needed")
-        return value
-
-    def maybe(self, name: str) -> str | None:
-        value = self.values.get(name)
-        return None if value is None else self.text(name)
-
-    def flag(self, name: str) -> bool:
-        return self.values.get(name) is True
-
-    def organisation(self, name: str) -> str:
-        value = self.text(name)
-        if not is_organisation(value):
-            raise SubmissionRefusedError("argument.malformed", name, "not an organisation id")
-        return value
-
-    def object(self, name: str) -> Mapping[str, Any]:
-        value = self.values.get(name)
-        if not isinstance(value, dict):
-            raise SubmissionRefusedError("argument.missing", name, "an object is needed")
-        return value
+_URGENT = {"suspend": Action.SUSPEND, "terminate": Action.TERMINATE}
 
 
 Act = Callable[[Exchange, Arguments], Awaitable[Any]]
@@ -198,21 +173,7 @@ async def keys_bundles(exchange: Exchange, _: Arguments) -> Any:
 async def keys_list(exchange: Exchange, _: Arguments) -> Any:
     bundles = await exchange.partners.own_bundles()
     now = int(exchange.clock().timestamp())
-    return (
-        []
-        if not bundles
-        else [
-            {
-                "role": key.role.value,
-                "kid": key.kid,
-                "state": "revoked" if bundles[-1].is_revoked(key.kid) else _state(key.state(now)),
-                "active_from": moment(key.nbf),
-                "retires": moment(key.retire),
-                "expires": moment(key.exp),
-            }
-            for key in bundles[-1].keys
-        ]
-    )
+    return [key_line(key, bundles[-1], now) for key in bundles[-1].keys] if bundles else []
 
 
 # --- agreements
@@ -232,7 +193,7 @@ async def agreement_record(exchange: Exchange, given: Arguments) -> Any:
 async def agreement_urgent(exchange: Exchange, given: Arguments) -> Any:
     held = await agreements.act_with_message_keys(
         (await find_agreement(exchange, given.text("agreement"))).digest,
-        Action(given.text("action")),
+        given.choice("action", _URGENT),
         given.text("role"),
         exchange,
         by=given.maybe("by"),
@@ -338,94 +299,6 @@ def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
             return frozenset({"location", "identity"})  # who the child was leads to where the child is
         case _:
             raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
-
-
-# --- lines that people and programs read: headers and states, never a body
-
-
-def inbound_header(message: InboundMessage) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "from": message.sender,
-        "type": message.type,
-        "state": message.state.value,
-        "urgency": message.urgency,
-        "thread": message.thread,
-        "agreement": message.agreement,
-        "received": moment(message.received_at),
-        "expires": moment(message.expires_at),
-        "receipts": [receipt_summary(data) for _, data in message.receipts],
-    }
-
-
-def outbound_header(message: OutboundMessage) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "to": message.partner,
-        "type": message.type,
-        "state": message.state.value,
-        "urgency": message.urgency,
-        "thread": message.thread,
-        "agreement": message.agreement,
-        "created": moment(message.created_at),
-        "expires": moment(message.expires_at),
-        "held_for": list(message.held_for),
-        "attempts": message.attempts,
-        "last_error": message.last_error,
-        "receipts": [receipt_summary(data) for _, data in message.receipts],
-    }
-
-
-def receipt_summary(data: bytes) -> dict[str, Any]:
-    """What one stored receipt says, for a list."""
-    payload = receipt.read_receipt(data).payload
-    said: dict[str, Any] = {"event": payload.event, "at": moment(payload.at), "id": payload.id}
-    if isinstance(payload.code, str):
-        said["code"] = payload.code
-    if isinstance(payload.breaches, tuple):
-        said["breaches"] = [{"code": b.code, "path": b.path, "rule": b.rule} for b in payload.breaches]
-    return said
-
-
-def partner_line(partner: Partner) -> dict[str, Any]:
-    return {
-        "org": partner.org,
-        "name": partner.name,
-        "verified": bool(partner.verified_by),
-        "url": partner.url,
-        "duty_number": partner.duty_number,
-        "root": partner.root,
-        "bundle": partner.newest.seq,
-        "bundle_expires": moment(partner.newest.exp),
-    }
-
-
-def bundle_line(bundle: KeyBundle) -> dict[str, Any]:
-    return {"org": bundle.org, "seq": bundle.seq, "digest": bundle.digest, "expires": moment(bundle.exp)}
-
-
-def agreement_line(held: HeldAgreement) -> dict[str, Any]:
-    state = held.state
-    return {
-        "id": held.agreement.id,
-        "version": held.agreement.version,
-        "digest": held.digest,
-        "title": held.agreement.title,
-        "parties": list(held.parties),
-        "state": state.state.value,
-        "reasons": [reason.value for reason in state.reasons],
-        "signed_by": sorted(state.signed_by),
-        "suspended_by": sorted({suspension.org for suspension in state.suspensions}),
-        "alarms": [{"org": a.org, "n": a.n, "fault": a.fault.value} for a in state.alarms],
-    }
-
-
-def moment(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _state(state: KeyState) -> str:
-    return state.value
 
 
 READING: Mapping[str, Act] = {

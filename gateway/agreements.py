@@ -15,11 +15,12 @@ from contracts.agreement import Agreement, read_agreement
 from contracts.errors import ContractError
 from contracts.events import Action
 from contracts.events import write_event as event_bytes
-from contracts.lifecycle import Terms, VerifiedEvent, next_event, terms_of
+from contracts.lifecycle import Terms, VerifiedEvent, check_effect, next_event, terms_of
+from contracts.names import ZERO_DIGEST
 from gateway import entries, governing
 from gateway.core import commands
 from gateway.core.envelope import digest
-from gateway.core.errors import SubmissionRefusedError
+from gateway.core.errors import HeadsMovedError, SubmissionRefusedError
 from gateway.core.ids import new_message_id
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange
@@ -27,6 +28,8 @@ from gateway.tlog.entry import AgreementRef
 from keys.key import SigningPair
 from keys.statement import sign_statement
 from keys.suite import EVENT_TYPE
+
+_TRIES = 5  # how often our own chain may grow under an act before the operator is told to come back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Signer:
 
 def write_event(act: Act, signer: Signer, *, event_id: str, at: int) -> bytes:
     """Return the signed bytes of our next event; raises ContractError where the act does not apply. `at` in seconds."""
+    check_effect(act.action, org=signer.org, terms=act.terms, own=act.own, other=act.other)
     open_suspensions = tuple(e.digest for e in (*act.own, *act.other) if e.payload.action is Action.SUSPEND)
     lifted_by_us = {ref for e in act.own if e.payload.action is Action.RESUME for ref in e.payload.ref}
     payload = next_event(
@@ -93,6 +97,9 @@ def _of(events: Iterable[VerifiedEvent], org: str) -> tuple[VerifiedEvent, ...]:
 async def propose(toml: bytes, jws: bytes, exchange: Exchange, *, by: str | None) -> HeldAgreement:
     """Drafted file and our signed proposal -> compiled -> stored, logged, pushed to the other party."""
     agreement = read_agreement(toml, file="agreement")
+    held = await exchange.agreements.get(agreement.digest)
+    if held is not None and any(row.org == exchange.own.id for row in held.events):
+        raise SubmissionRefusedError("agreement.known", "agreement", "we have proposed or signed it already")
     governing.compiled_from(agreement.canonical, exchange.vocabulary)
     await _check_parties(agreement, exchange)
     file = commands.AgreementFile(
@@ -118,6 +125,15 @@ async def act_with_message_keys(
     digest_: str, action: Action, role: str, exchange: Exchange, *, by: str | None
 ) -> HeldAgreement:
     """Suspend or terminate at once, with the message-sign pair that the running gateway holds (agreements.md section 3)."""
+    for _ in range(_TRIES):
+        try:
+            return await _act_once(digest_, action, role, exchange, by=by)
+        except HeadsMovedError:
+            continue
+    raise HeadsMovedError("the agreement keeps changing")
+
+
+async def _act_once(digest_: str, action: Action, role: str, exchange: Exchange, *, by: str | None) -> HeldAgreement:
     now = exchange.clock()
     held = await governing.load(exchange, digest_, now)
     if held is None:
@@ -155,6 +171,7 @@ async def _record(
             file=file,
             event=row,
             entry=_entry(row, agreement, claimed.action, other, now, by, exchange),
+            own_head=claimed.prev or ZERO_DIGEST,
             push_to=other,
             now=now,
         )
@@ -181,11 +198,14 @@ def _entry(
 
 
 async def _check_parties(agreement: Agreement, exchange: Exchange) -> None:
-    """Both roots in the file are those this gateway knows: its own, and a partner's that was verified."""
+    """Both roots in the file are those this gateway knows: its own, and that of a partner that was verified."""
     orgs = [party.id for party in agreement.parties.values()]
     if exchange.own.id not in orgs:
         raise SubmissionRefusedError("agreement.parties", "party", "our organisation is no party to this agreement")
     for place, party in agreement.parties.items():
+        partner = await exchange.partners.get(party.id)
+        if party.id != exchange.own.id and (partner is None or not partner.verified_by):
+            raise SubmissionRefusedError("partner.unverified", f"party.{place}.id", "not a verified partner")
         bundles = await governing.bundles_of(exchange, party.id)
         if party.root not in {f"sha256:{bundle.fingerprint.hex()}" for bundle in bundles}:
             raise SubmissionRefusedError("agreement.root", f"party.{place}.root", "not the root of this organisation")

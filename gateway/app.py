@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +22,7 @@ from aiohttp import web
 from adapters.peer import PeerAdapter
 from contracts import register
 from gateway.config import Settings
-from gateway.core.commands import Command, PutCheckpoint
+from gateway.core.commands import Command, PutCheckpoint, ReleaseLeases
 from gateway.core.errors import LogInconsistentError, SafehandError
 from gateway.core.tags import child_tags, lane_tag
 from gateway.entries import Journal
@@ -38,18 +39,20 @@ from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.tls import server_context
-from gateway.worker import Worker
+from gateway.worker import Worker, guarded
 from keys.bundle import KeyBundle
 from keys.errors import KeysError
 from keys.http import sign_request
 from keys.key import Ed25519Public
 from keys.keyset import KeySet
+from keys.listed import Role
 from keys.ring import KeyRing
 from keys.suite import MEDIA_TYPE
 
 T = TypeVar("T")
 
 SIGN_EVERY = 2.0  # seconds between two looks of the log signer (log.md A4: 1 to 5)
+HANDSHAKE_WITHIN = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN = 25.0  # seconds that attempts under way may take after a stop was asked for
 _NONCE = 16
 
@@ -147,6 +150,7 @@ def _exchange(
         lane_key=lambda thread, urgent: lane_tag(index, thread, urgent=urgent),
         in_thread=in_thread,
         journal=Journal(org=settings.org, origin=settings.log_origin, entropy=secrets.token_bytes),
+        asked={},
         wake=wake,
         alarm=_alarm,
     )
@@ -192,9 +196,13 @@ async def open_readonly_exchange(home: Home) -> AsyncIterator[Running]:
 
 
 async def reload_bundles(keys: Keys, exchange: Exchange) -> None:
-    """Take the own bundles as stored, and the keystore as it now is where a bundle lists keys made since."""
+    """Take the own bundles as stored, and the keystore as it now is where the newest lists keys made since, for now or later."""
     keys.bundles = await exchange.partners.own_bundles()
-    if keys.bundles and KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys).missing(int(now_utc().timestamp())):
+    if not keys.bundles:
+        return
+    held_elsewhere = Role.AGREEMENT_SIGN  # in a keystore of its own, which no server opens
+    ring = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys)
+    if any(listed.role is not held_elsewhere for listed in ring.not_held()):
         keys.gateway = await asyncio.to_thread(keys.home.keystore("gateway").load)
 
 
@@ -275,6 +283,7 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
     home.refuse_root()
     home.check_socket()
     configure_logging()
+    _use_all_descriptors()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     failures: list[BaseException] = []
@@ -289,6 +298,8 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
             if missing:
                 roles = ", ".join(role.value for role in missing)
                 raise NotReadyError(f"no active key for {roles}: safehand keys request, root sign, keys publish")
+            # Whoever was killed here held leases that nobody else will end: this process alone has the home.
+            await running.exchange.store.write(ReleaseLeases(tokens=None, now=now_utc()))
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
             await _run(home, running, stop, ready)
@@ -296,6 +307,12 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
         raise SafehandError("the writer stopped because the outcome of a commit is unknown: start again") from failures[
             0
         ]
+
+
+def _use_all_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one: connections of strangers must not use up the database's."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callable[[Settings], None]) -> None:
@@ -307,20 +324,21 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
 
-    async with contextlib.AsyncExitStack() as stack:
-        await _listen(stack, home, settings, exchange)
-        await _listen_admin(stack, home, exchange, published)
-        async with asyncio.TaskGroup() as tasks:
-            working = tasks.create_task(worker.run(), name="worker")
-            signing = tasks.create_task(_sign_log(signer, exchange, stop), name="log-signer")
-            ready(settings)
-            log.info("serving", org=settings.org)
-            await stop.wait()
-            worker.stop()
-            _, late = await asyncio.wait({working, signing}, timeout=STOP_WITHIN)
-            for task in late:
-                task.cancel()
-        log.info("stopped", org=settings.org)
+    async with contextlib.AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
+        await _listen(listeners, home, settings, exchange)
+        await _listen_admin(listeners, home, exchange, published)
+        working = tasks.create_task(worker.run(), name="worker")
+        signing = tasks.create_task(_sign_log(signer, exchange), name="log-signer")
+        ready(settings)
+        log.info("serving", org=settings.org)
+        await stop.wait()
+        worker.stop()  # claim nothing more
+        await listeners.aclose()  # accept nothing more; what is under way is answered
+        _, late = await asyncio.wait({working}, timeout=STOP_WITHIN)
+        for task in (*late, signing):
+            task.cancel()
+    await guarded("last-checkpoint", lambda: checkpoint(signer, exchange))
+    log.info("stopped", org=settings.org)
 
 
 async def _listen(stack: contextlib.AsyncExitStack, home: Home, settings: Settings, exchange: Exchange) -> None:
@@ -329,13 +347,17 @@ async def _listen(stack: contextlib.AsyncExitStack, home: Home, settings: Settin
     stack.push_async_callback(runner.cleanup)
     context = server_context(home.path / settings.tls_certificate, home.path / settings.tls_key)
     host, port = settings.listen
-    await web.TCPSite(runner, host, port, ssl_context=context).start()
+    if runner.server is None:
+        raise SafehandError("the listener was not set up")
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(runner.server, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_WITHIN)
+    stack.callback(server.close)  # accept nothing more, then end what is under way
 
 
 async def _listen_admin(
     stack: contextlib.AsyncExitStack, home: Home, exchange: Exchange, published: Callable[[], Any]
 ) -> None:
-    runner = web.AppRunner(admin_app(exchange, published), access_log=None)
+    runner = web.AppRunner(admin_app(exchange, published), access_log=None, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     home.socket.unlink(missing_ok=True)
@@ -355,16 +377,11 @@ def _signer(home: Home, running: Running) -> LogSigner:
     )
 
 
-async def _sign_log(signer: LogSigner, exchange: Exchange, stop: asyncio.Event) -> None:
-    """Sign a checkpoint whenever the log has grown; the last one after everything else has stopped."""
+async def _sign_log(signer: LogSigner, exchange: Exchange) -> None:
+    """Sign a checkpoint whenever the log has grown; a fault (a full disk, a key not in force) is tried again."""
     while True:
-        stopping = stop.is_set()
-        await checkpoint(signer, exchange)
-        if stopping:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SIGN_EVERY):
-                await stop.wait()
+        await guarded("checkpoint", lambda: checkpoint(signer, exchange))
+        await asyncio.sleep(SIGN_EVERY)
 
 
 async def checkpoint(signer: LogSigner, exchange: Exchange) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 from contracts.check import ProtectedKind
 from contracts.facts import FACTS, Trust
+from gateway import entries
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.payload import Payload, read_payload
 from gateway.governing import HeldAgreement
-from gateway.ports import Exchange
+from gateway.ports import Exchange, OutboundMessage
 from keys.statement import read_statement
 
 _STATEMENT_LIMIT = 640 * 1024
@@ -71,6 +72,22 @@ async def requested_of(exchange: Exchange, held: HeldAgreement, thread: str | No
     if request is None or request.agreement != held.digest:
         return None
     return _fields(request.inner)
+
+
+def about(message: OutboundMessage, held: HeldAgreement | None) -> entries.About:
+    """What every log entry says of an own message."""
+    payload = payload_of(message.inner)
+    return entries.About(
+        dir="out",
+        msg=message.id,
+        partner=message.partner,
+        type=message.type,
+        agreement=held.named if held else None,
+        env=message.env,
+        jws=message.jws,
+        thread=payload.thread if isinstance(payload.thread, str) else None,
+        urgency=entries.known_urgency(message.urgency),
+    )
 
 
 def _fields(inner: bytes) -> frozenset[str] | None:

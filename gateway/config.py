@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -69,7 +70,12 @@ def default_origin(org: str) -> str:
 
 def read_settings(data: bytes, *, file: str) -> Settings:
     """Return the settings of a file's bytes; `file` is its name in errors. Raises contracts' FileError."""
-    top = Table(parse_toml(data, file=file), file=file)
+    return settings_from(parse_toml(data, file=file), file=file)
+
+
+def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
+    """Return the settings of the file's tables, wherever they come from; raises contracts' FileError."""
+    top = Table(values, file=file)
     org = top.text("org")
     if not is_organisation(org):
         raise top.fault("org", "must be lower-case letters, digits and inner hyphens, at most 63")
@@ -94,7 +100,7 @@ def read_settings(data: bytes, *, file: str) -> Settings:
 
 
 def write_settings(settings: Settings) -> str:
-    """Return the text of the file that reads back as these settings, with every default spelt out."""
+    """Return the text of the file that reads back as these settings, with every default spelt out; no secret stands in it."""
     host, port = settings.listen
     shown = f"[{host}]" if ":" in host else host
     lines = [

@@ -6,48 +6,42 @@ verified receipt finishes anything; every other answer is a failed attempt (enve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-from msgspec import to_builtins
 
 from adapters.port import DeliveryError, Handover, Parcel
 from contracts.breach import ContractBreachError
-from contracts.check import check
+from contracts.check import ProtectedKind, check
 from contracts.facts import civil_date
-from gateway import circumstances, entries, governing, partner_keys
+from gateway import circumstances, entries, governing, receipts
 from gateway.core import commands, receipt, retry
-from gateway.core.envelope import digest
-from gateway.core.errors import HeadsMovedError, NotYetError, ReceiptRejectedError, SubmissionRefusedError
-from gateway.core.lifecycle import Event, ReceiptEvent, State, after_receipt
+from gateway.core.errors import (
+    HeadsMovedError,
+    ReceiptRejectedError,
+    RowTamperedError,
+    SubmissionRefusedError,
+)
+from gateway.core.lifecycle import Event, State
+from gateway.core.retry import Setback
 from gateway.governing import HeldAgreement
-from gateway.ports import Candidate, Exchange, OutboundMessage, OutgoingItem, Partner
-from gateway.tlog import entry as tlog_entry
-from gateway.tlog.errors import TlogError
-from keys.bundle import KeyBundle
+from gateway.ports import Candidate, Exchange, OutboundMessage, Partner
 from keys.key import Kid
 
 LEASE = timedelta(seconds=60)  # longer than an adapter's total time-out of 30 s
-LOOK_AGAIN = timedelta(seconds=10)  # how often a held message is looked at without a cause to
-OWED_FOR = timedelta(days=365)  # what is owed besides messages does not expire; it is given up like one (retry)
-_ROUTES: Mapping[str, str] = {"receipt": "receipts", "event": "events", "bundle": "bundles"}  # of what is owed
+LOOK_AGAIN = timedelta(seconds=60)  # without a cause to: events, protection and partners wake what they held at once
 STALE_AFTER = timedelta(hours=72)  # bundles not refreshed for so long: nothing is sent (envelope section 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setback:
-    """Why one attempt failed: a code for the log, the HTTP status if there was an answer, and what it asked for."""
+class _Turn:
+    """One candidate whose turn it is, with everything its attempt needs."""
 
-    code: str
-    status: int | None
-    retry_after: timedelta | None
-
-    @classmethod
-    def answer(cls, handover: Handover) -> Setback:
-        asked = None if handover.retry_after is None else timedelta(seconds=handover.retry_after)
-        return cls(code=f"answered.{handover.status}", status=handover.status, retry_after=asked)
+    candidate: Candidate
+    message: OutboundMessage
+    partner: Partner
+    held: HeldAgreement
+    protected: frozenset[ProtectedKind]
+    lease: commands.Lease
 
 
 async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
@@ -56,21 +50,37 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     message = await exchange.outbox.message(candidate.message_id)
     partner = await exchange.partners.get(candidate.partner)
     if message is None or partner is None:
-        return  # the row fails its mac: it counts as absent, and the alarm is raised where that was found
+        raise RowTamperedError("message" if message is None else "partner")  # absent, where a row must be
     if int(now.timestamp()) >= message.expires_at:
         await expire(message.id, now, exchange)
         return
-    held, codes = await _obstacles(message, partner, now, exchange)
+    protected = await _protected(message, exchange)
+    held, codes = await _obstacles(message, partner, protected, now, exchange)
     if held is None or codes:
         await _hold(message, held, codes, now, exchange)
         return
     lease = await _lease(candidate, held, now, exchange)
-    if lease is not None:
-        await _attempt(candidate, lease, message, partner, held, exchange)
+    if lease is None:
+        return
+    settled = False
+    try:
+        turn = _Turn(candidate=candidate, message=message, partner=partner, held=held, protected=protected, lease=lease)
+        settled = await _attempt(turn, exchange)
+    finally:  # a stop or a fault in the middle: whoever comes next need not wait for the lease to end
+        if not settled:
+            await exchange.store.write(commands.ReleaseLeases(tokens=frozenset({lease.token}), now=exchange.clock()))
+
+
+async def _protected(message: OutboundMessage, exchange: Exchange) -> frozenset[ProtectedKind]:
+    return await exchange.protection.kinds(exchange.tags(circumstances.payload_of(message.inner).body))
 
 
 async def _obstacles(
-    message: OutboundMessage, partner: Partner, now: datetime, exchange: Exchange
+    message: OutboundMessage,
+    partner: Partner,
+    protected: frozenset[ProtectedKind],
+    now: datetime,
+    exchange: Exchange,
 ) -> tuple[HeldAgreement | None, tuple[str, ...]]:
     """Why the message must not go now: its agreement, its facts, the child's protection, or the recipient's keys."""
     codes = set(_key_obstacles(message, partner, now))
@@ -90,7 +100,7 @@ async def _obstacles(
             facts=payload.facts,
             on=civil_date(now),
             requested=await circumstances.requested_by(exchange, held, thread),
-            protected=await exchange.protection.kinds(exchange.tags(payload.body)),
+            protected=protected,
             sending=True,
         )
     except ContractBreachError as refusal:
@@ -116,7 +126,7 @@ async def _hold(
     message: OutboundMessage, held: HeldAgreement | None, codes: tuple[str, ...], now: datetime, exchange: Exchange
 ) -> None:
     what = entries.Circumstance(breaches=entries.codes(codes), outcome="held")
-    entry = entries.about_message(exchange.journal, "held", now, _about(message, held), what)
+    entry = entries.about_message(exchange.journal, "held", now, circumstances.about(message, held), what)
     await exchange.store.write(
         commands.Hold(message_id=message.id, codes=codes, entry=entry, look_again=now + LOOK_AGAIN)
     )
@@ -139,134 +149,81 @@ async def _lease(candidate: Candidate, held: HeldAgreement, now: datetime, excha
         return None  # the next round checks against the new events
 
 
-async def _attempt(
-    candidate: Candidate,
-    lease: commands.Lease,
-    message: OutboundMessage,
-    partner: Partner,
-    held: HeldAgreement,
-    exchange: Exchange,
-) -> None:
-    started = exchange.clock()
+async def _attempt(turn: _Turn, exchange: Exchange) -> bool:
+    """Right before connecting, what no transaction guards once more; then hand over and settle. False: nothing was settled."""
+    message, partner, started = turn.message, turn.partner, exchange.clock()
+    if await _changed_since(turn, exchange):
+        return False
     parcel = Parcel(
         kind="messages", partner=partner.org, url=partner.url, idempotency_key=message.id, data=message.envelope
     )
     try:
         handover = await exchange.peer.deliver(parcel)
     except DeliveryError as error:
-        setback = Setback(code=error.code, status=None, retry_after=None)
-        await _fail(candidate, lease, message, held, setback, started, exchange)
-        return
+        return await _fail(turn, Setback.unanswered(error.code), started, exchange)
     try:
-        verdict, claimed = await _verified(handover, message, partner, exchange)
+        return await _finish(turn, handover, started, exchange)
     except ReceiptRejectedError as error:
         if handover.status == 200:
             exchange.alarm("receipt-refused", {"partner": partner.org, "message_id": message.id, "cause": error.cause})
-        await _fail(candidate, lease, message, held, Setback.answer(handover), started, exchange)
-    else:
-        await _finish(lease, message, held, verdict, claimed, started, exchange)
+        return await _fail(turn, Setback.answer(handover.status, handover.retry_after), started, exchange)
 
 
-async def _verified(
-    handover: Handover, message: OutboundMessage, partner: Partner, exchange: Exchange
-) -> tuple[receipt.Verdict, receipt.ClaimedReceipt]:
+async def _changed_since(turn: _Turn, exchange: Exchange) -> bool:
+    """The child was protected, or the partner's row or keys changed, after the check: the next round looks again.
+
+    The agreement needs no second look: the claim was made against the heads of its events.
+    """
+    partner = await exchange.partners.get(turn.partner.org)
+    if partner is None or (partner.verified_by, partner.newest.digest) != (
+        turn.partner.verified_by,
+        turn.partner.newest.digest,
+    ):
+        return True
+    return await _protected(turn.message, exchange) != turn.protected
+
+
+async def _finish(turn: _Turn, handover: Handover, started: datetime, exchange: Exchange) -> bool:
+    """The answer is a verified receipt, or ReceiptRejectedError."""
     if handover.status != 200:
         raise ReceiptRejectedError(f"answered {handover.status}")
+    message = turn.message
     claimed = receipt.read_receipt(handover.body)
-    return await verify_receipt(claimed, message, partner, exchange), claimed
-
-
-async def verify_receipt(
-    claimed: receipt.ClaimedReceipt, message: OutboundMessage, partner: Partner, exchange: Exchange
-) -> receipt.Verdict:
-    """Return what a receipt proves about our message, by every condition of envelope section 4; raises ReceiptRejectedError."""
-    now = exchange.clock()
-    payload = claimed.payload
-    if partner.newest.message_sign_pair_for(payload.sig) is None:
-        partner = await _with_newer_keys(partner, now, exchange)
-    listed = partner.newest.message_sign_pair_for(payload.sig)
-    if listed is None or not partner.newest.trusts(listed, payload.at):
-        raise ReceiptRejectedError("its signing keys are not the recipient's, or revoked, or outside their time")
-    if not isinstance(payload.log, receipt.LogBinding) or not _has_log(partner.bundles, payload.log.origin):
-        raise ReceiptRejectedError("bound to no log of the recipient")
-    try:
-        entry: Mapping[str, Any] = to_builtins(tlog_entry.parse(claimed.entry))
-    except TlogError:
-        raise ReceiptRejectedError("its log entry is not in canonical form") from None
-    about = receipt.ReceiptFor(
-        msg=message.id,
-        env=message.env,
-        jws=message.jws,
-        agreement=circumstances.payload_of(message.inner).agreement,
-        sender=exchange.own.id,
-        recipient=partner.org,
-    )
-    return await exchange.in_thread(
-        lambda: receipt.accept(claimed, about, listed.public, entry=entry, now=int(now.timestamp()))
-    )
-
-
-async def _with_newer_keys(partner: Partner, now: datetime, exchange: Exchange) -> Partner:
-    """Keys that are not listed here may stand in a bundle whose push was lost: ask, at most once a minute."""
-    try:
-        return await partner_keys.refresh(partner, now, exchange)
-    except NotYetError:
-        return partner
-
-
-def _has_log(bundles: tuple[KeyBundle, ...], origin: str) -> bool:
-    return any(bundle.has_log(origin) for bundle in bundles)
-
-
-async def _finish(
-    lease: commands.Lease,
-    message: OutboundMessage,
-    held: HeldAgreement,
-    verdict: receipt.Verdict,
-    claimed: receipt.ClaimedReceipt,
-    started: datetime,
-    exchange: Exchange,
-) -> None:
+    verdict = await receipts.verify(claimed, message, turn.partner, exchange)
     now = exchange.clock()
     await exchange.store.write(
         commands.Complete(
-            lease=lease,
+            lease=turn.lease,
             message_id=message.id,
-            receipt=_receipt_in(message.id, claimed),
-            entries=_entries_for(message, held, verdict, claimed, now, exchange, State.SENDING),
+            receipt=receipts.as_received(message.id, claimed),
+            entries=receipts.entries_for(message, turn.held, verdict, claimed, now, exchange, State.SENDING),
             now=now,
             ms=_milliseconds(started, now),
         )
     )
     exchange.wake()
+    return True
 
 
-async def _fail(
-    candidate: Candidate,
-    lease: commands.Lease,
-    message: OutboundMessage,
-    held: HeldAgreement,
-    setback: Setback,
-    started: datetime,
-    exchange: Exchange,
-) -> None:
-    now = exchange.clock()
+async def _fail(turn: _Turn, setback: Setback, started: datetime, exchange: Exchange) -> bool:
+    """What follows a failed attempt is decided by its history and the time (`core.retry`)."""
+    now, message = exchange.clock(), turn.message
     failure = retry.Failure(
-        attempts=lease.attempt,
-        first_attempt_at=candidate.first_attempt_at or started,
-        statuses=(*candidate.last_statuses, setback.status),
+        attempts=turn.lease.attempt,
+        first_attempt_at=turn.candidate.first_attempt_at or started,
+        statuses=(*turn.candidate.last_statuses, setback.status),
         retry_after=setback.retry_after,
     )
     expires_at = datetime.fromtimestamp(message.expires_at, tz=now.tzinfo)
-    upcoming = retry.after_failure(failure, now=now, expires_at=expires_at, jitter=_jitter(exchange))
+    upcoming = retry.after_failure(failure, now=now, expires_at=expires_at, jitter=exchange.jitter())
     kind = {retry.DeadLetter: "dead-lettered", retry.Expire: "expired", retry.HoldLane: "held"}.get(type(upcoming))
-    what = entries.Circumstance(outcome=setback.code)
-    entry = entries.about_message(exchange.journal, kind, now, _about(message, held), what) if kind else None
+    what, about = entries.Circumstance(outcome=setback.code), circumstances.about(message, turn.held)
+    entry = entries.about_message(exchange.journal, kind, now, about, what) if kind else None
     if kind:
         exchange.alarm(f"message-{kind}", {"partner": message.partner, "message_id": message.id})
     await exchange.store.write(
         commands.Fail(
-            lease=lease,
+            lease=turn.lease,
             message_id=message.id,
             outcome=setback.code,
             http_status=setback.status,
@@ -276,71 +233,10 @@ async def _fail(
             ms=_milliseconds(started, now),
         )
     )
+    return True
 
 
-# --- receipts that come by themselves, and what is owed to partners besides messages
-
-
-async def take_receipt(data: bytes, http_org: str, exchange: Exchange) -> None:
-    """Receipt -> verified against what was sent -> state and log; repeats change nothing. Raises ReceiptRejectedError."""
-    now = exchange.clock()
-    claimed = receipt.read_receipt(data)
-    message = await exchange.outbox.message(claimed.payload.msg)
-    partner = await exchange.partners.get(http_org)
-    if message is None or partner is None or message.partner != http_org:
-        raise ReceiptRejectedError("for no message of ours to this organisation")
-    verdict = await verify_receipt(claimed, message, partner, exchange)
-    held = await governing.load(exchange, message.agreement, now)
-    command = commands.TakeReceipt(
-        receipt=_receipt_in(message.id, claimed),
-        entries=_entries_for(message, held, verdict, claimed, now, exchange, message.state),
-        now=now,
-    )
-    await exchange.store.write(command)
-    exchange.wake()
-
-
-async def send_owed(item: OutgoingItem, exchange: Exchange) -> None:
-    """Outgoing item -> leased -> handed over -> settled: 204 is done, anything else is tried again until it is hopeless."""
-    now = exchange.clock()
-    partner = await exchange.partners.get(item.partner)
-    token = exchange.entropy(16)
-    if partner is None or not await exchange.store.write(
-        commands.ClaimOutgoing(id=item.id, token=token, now=now, until=now + LEASE)
-    ):
-        return
-    try:
-        handover = await exchange.peer.deliver(
-            Parcel(
-                kind=_ROUTES[item.kind],
-                partner=partner.org,
-                url=partner.url,
-                idempotency_key=_id_inside(item),
-                data=item.data,
-            )
-        )
-        setback = None if handover.status == 204 else Setback.answer(handover)
-    except DeliveryError as error:
-        setback = Setback(code=error.code, status=None, retry_after=None)
-    upcoming = None
-    if setback is not None:
-        failure = retry.Failure(
-            attempts=item.attempts + 1,
-            first_attempt_at=item.first_attempt_at or now,
-            statuses=(setback.status,),
-            retry_after=setback.retry_after,
-        )
-        upcoming = retry.after_failure(
-            failure, now=exchange.clock(), expires_at=now + OWED_FOR, jitter=_jitter(exchange)
-        )
-    await exchange.store.write(commands.SettleOutgoing(id=item.id, token=token, next=upcoming))
-
-
-def _id_inside(item: OutgoingItem) -> str:
-    """The `id` that a receipt or an event carries: it is the request's idempotency key (envelope section 10)."""
-    if item.kind == "receipt":
-        return receipt.read_receipt(item.data).payload.id
-    return governing.claimed_event(item.data).id if item.kind == "event" else item.ref
+# --- the clock's act, and a person's
 
 
 async def expire(message_id: str, now: datetime, exchange: Exchange) -> None:
@@ -350,7 +246,8 @@ async def expire(message_id: str, now: datetime, exchange: Exchange) -> None:
         return
     held = await governing.load(exchange, message.agreement, now)
     what = entries.Circumstance(outcome="expired")
-    entry = entries.about_message(exchange.journal, "expired", now, _about(message, held), what)
+    entry = entries.about_message(exchange.journal, "expired", now, circumstances.about(message, held), what)
+    exchange.alarm("message-expired", {"partner": message.partner, "message_id": message.id})
     await exchange.store.write(commands.Move(message_id=message_id, event=Event.EXPIRE, entry=entry, now=now))
 
 
@@ -373,62 +270,11 @@ async def _move(message_id: str, event: Event, kind: str, exchange: Exchange, by
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
     held = await governing.load(exchange, message.agreement, now)
     what = entries.Circumstance(by=by, outcome=kind)
-    entry = entries.about_message(exchange.journal, kind, now, _about(message, held), what)
+    entry = entries.about_message(exchange.journal, kind, now, circumstances.about(message, held), what)
     state = await exchange.store.write(commands.Move(message_id=message_id, event=event, entry=entry, now=now))
     exchange.wake()
     return state
 
 
-# --- shared
-
-
-def _entries_for(
-    message: OutboundMessage,
-    held: HeldAgreement | None,
-    verdict: receipt.Verdict,
-    claimed: receipt.ClaimedReceipt,
-    now: datetime,
-    exchange: Exchange,
-    state: State,
-) -> dict[State, commands.LogEntry]:
-    """One entry for each state that this receipt can lead to from `state`; the store writes those it enters."""
-    about, hash_ = _about(message, held), digest(claimed.data)
-    made = {}
-    for entered in after_receipt(state, verdict.event):
-        found = verdict.breaches if entered is State.REJECTED else ()
-        told = entries.refs_told((breach.code, breach.path) for breach in found)
-        what = entries.Circumstance(receipt=hash_, breaches=told, outcome=verdict.code or verdict.event.value)
-        made[entered] = entries.about_message(exchange.journal, entered.value, now, about, what)
-    return made
-
-
-def _receipt_in(message_id: str, claimed: receipt.ClaimedReceipt) -> commands.ReceiptIn:
-    return commands.ReceiptIn(
-        message_id=message_id,
-        event=ReceiptEvent(claimed.payload.event),
-        data=claimed.data,
-        leaf=tlog_entry.leaf_hash(claimed.entry),
-    )
-
-
-def _about(message: OutboundMessage, held: HeldAgreement | None) -> entries.About:
-    payload = circumstances.payload_of(message.inner)
-    return entries.About(
-        dir="out",
-        msg=message.id,
-        partner=message.partner,
-        type=message.type,
-        agreement=held.named if held else None,
-        env=message.env,
-        jws=message.jws,
-        thread=payload.thread if isinstance(payload.thread, str) else None,
-        urgency=entries.known_urgency(message.urgency),
-    )
-
-
 def _milliseconds(started: datetime, now: datetime) -> int:
     return max(0, int((now - started) / timedelta(milliseconds=1)))
-
-
-def _jitter(exchange: Exchange) -> float:
-    return int.from_bytes(exchange.entropy(4), "big") / 2**32

@@ -6,8 +6,8 @@ events with the parties' keys and hands both over. A file compiles once: agreeme
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ from contracts.breach import Breach, BreachCode, ContractBreachError
 from contracts.compiled import CompiledAgreement, compile_agreement
 from contracts.errors import ContractError
 from contracts.events import EventPayload, read_event
-from contracts.lifecycle import AgreementState, SigningRole, VerifiedEvent, state_of, terms_of
+from contracts.lifecycle import AgreementState, Reason, SigningRole, State, VerifiedEvent, state_of, terms_of
 from contracts.names import ZERO_DIGEST
 from contracts.names import Party as Side
 from contracts.vocabulary import Vocabulary
@@ -189,14 +189,24 @@ async def load_between(exchange: Exchange, partner: str, now: datetime) -> tuple
 async def _held(exchange: Exchange, records: tuple[AgreementRecord, ...], now: datetime) -> tuple[HeldAgreement, ...]:
     orgs = {row.org for record in records for row in record.events}
     bundles = {org: await bundles_of(exchange, org) for org in orgs}
-    return tuple(
-        held_from(
-            *compiled_from(record.file.canonical, exchange.vocabulary),
-            tuple(verify_event(row, bundles[row.org]) for row in record.events),
-            now,
-        )
-        for record in records
-    )
+    return tuple(_one(exchange, record, bundles, now) for record in records)
+
+
+def _one(
+    exchange: Exchange, record: AgreementRecord, bundles: Mapping[str, tuple[KeyBundle, ...]], now: datetime
+) -> HeldAgreement:
+    """An event that no longer verifies (a bundle's row was damaged) takes its own agreement out of force, and no other."""
+    events = []
+    for row in record.events:
+        try:
+            events.append(verify_event(row, bundles[row.org]))
+        except EventRejectedError:
+            exchange.alarm("event-unverifiable", {"agreement": row.digest, "org": row.org})
+    held = held_from(*compiled_from(record.file.canonical, exchange.vocabulary), tuple(events), now)
+    if len(events) == len(record.events):
+        return held
+    reasons = tuple(dict.fromkeys((*held.state.reasons, Reason.CHAIN)))
+    return replace(held, state=replace(held.state, state=State.SUSPENDED, reasons=reasons))
 
 
 def held_from(
@@ -230,6 +240,8 @@ async def governing(
     between = [held for held in await load_between(exchange, partner, now) if own in held.parties]
     if wanted is not None:
         between = [held for held in between if held.agreement.id == wanted]
+        if not between:
+            raise refuse(BreachCode.AGREEMENT_NONE, "no agreement of this id with this partner is held")
     if not between:
         raise refuse(BreachCode.AGREEMENT_NONE, "no agreement with this partner is held")
     carrying = [held for held in between if held.compiled.message(message_type, held.side(own)) is not None]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Settings, read_settings
+from contracts.errors import ContractError
+from gateway.config import Settings, read_settings, write_settings
 from gateway.core.errors import BusyError, SafehandError
+from keys.bundle import KeyBundle
 from keys.keyset import SYMMETRIC_SIZE, KeySet
+from keys.rotation import closed_kems
 from keys.sources.keystore import KeystoreFile, read_passphrase
 
 _PASSPHRASE_BYTES = 32
@@ -60,12 +63,11 @@ class Home:
         return self.path / "run" / "admin.sock"
 
     def settings(self) -> Settings:
-        """Read `config.toml`; raises HomeError or a contract error naming key and rule."""
+        """Read `config.toml`; raises HomeError, naming file, key and rule."""
         try:
-            data = self.config.read_bytes()
-        except OSError:
-            raise HomeError(f"no {self.config.name} in this home: safehand init makes one") from None
-        return read_settings(data, file=self.config.name)
+            return read_settings(self._config_bytes(), file=self.config.name)
+        except ContractError as error:
+            raise HomeError(str(error)) from error
 
     def keystore(self, name: str, passphrase: bytes | None = None) -> KeystoreFile:
         """The keystore of `name` (gateway, index, agreement); without a passphrase it is read from `<name>.pass` beside it."""
@@ -75,8 +77,12 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the home: one server, or one writing command. Raises BusyError where another holds it."""
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Hold the home: one server, or one writing command. Raises BusyError where another holds it, HomeError."""
+        self._config_bytes()  # no home is answered alike by whoever asks first
+        try:
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HomeError(f"{self.lock}: cannot be opened ({error.strerror})") from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,19 +102,50 @@ class Home:
         if any(self.path.rglob("root*.keystore")):
             raise HomeError("a root keystore lies in this home: move it away from this machine")
 
+    def destroy_closed_kems(self, own_bundles: Sequence[KeyBundle], now: int) -> int:
+        """Drop from the gateway keystore the KEM seeds that open nothing any more (envelope section 5); return how many."""
+        keystore = self.keystore("gateway")
+        held = keystore.load()
+        left = held.destroy(*closed_kems(own_bundles, now))
+        gone = len(held.keys) - len(left.keys)
+        if gone:
+            keystore.replace(left)
+        return gone
 
-def create(home: Home, config: str, agreement_passphrase: bytes) -> None:
-    """Make folders, configuration and the three keystores; raises HomeError where a home is there already."""
-    if home.config.exists():
-        raise HomeError("a home is here already")
+    def _config_bytes(self) -> bytes:
+        try:
+            return self.config.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise HomeError(
+                f"{self.path}: no gateway's home (it has no {self.config.name}): "
+                "safehand init makes one, --home names another"
+            ) from None
+        except OSError as error:
+            raise HomeError(f"{self.config}: cannot be read ({error.strerror})") from error
+
+
+def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
+    """Make folders, the three keystores and the configuration; raises HomeError where a home is there already.
+
+    The configuration comes last, and the database after it: what an interrupted run left without them protects nothing
+    yet and is made anew. Keystores beside a database are never touched.
+    """
     home.check_socket()
+    if home.config.exists():
+        raise HomeError(f"{home.path}: a home is here already")
+    if home.database.exists():
+        raise HomeError(f"{home.config}: is missing, but a database is here: put the file back from a backup")
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (home.secrets, home.database.parent, home.socket.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
+    for name in ("gateway.pass", "gateway.keystore", "index.pass", "index.keystore", "agreement.keystore"):
+        (home.secrets / name).unlink(missing_ok=True)
     _keystore(home, "gateway", ("append", "store", "kek"))
     _keystore(home, "index", ("index",))
     home.keystore("agreement", agreement_passphrase).create(KeySet(keys=(), secrets={}))
-    home.config.write_text(config)  # last: with it the home is complete
+    draft = home.config.with_name(f".{home.config.name}.new")
+    draft.write_text(write_settings(settings), encoding="utf-8")
+    draft.replace(home.config)  # at once or not at all: with it the home is complete
 
 
 def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ A refused submission is logged too, by codes and paths; nothing else of it is ke
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime
 
 from contracts.breach import ContractBreachError
@@ -18,16 +19,23 @@ from contracts.names import is_message_type, is_organisation
 from gateway import circumstances, entries
 from gateway.core import commands
 from gateway.core.envelope import seal
-from gateway.core.errors import HeadsMovedError, IdempotencyConflictError, SubmissionRefusedError
+from gateway.core.errors import (
+    HeadsMovedError,
+    IdempotencyConflictError,
+    IllegalTransitionError,
+    SubmissionRefusedError,
+)
 from gateway.core.ids import new_message_id
+from gateway.core.lifecycle import Event, State
 from gateway.core.message import DAY, PUSH_LIFETIME, Draft, Party, SealedMessage, Submission
 from gateway.core.payload import PAYLOAD_LIMIT
 from gateway.governing import HeldAgreement, governing
-from gateway.ports import Exchange, Partner
+from gateway.ports import Exchange, OutboundMessage, Partner
 from keys.key import XWingPublic
 from keys.listed import ListedKey
 from keys.ring import Signing
 
+_REPLACEABLE = frozenset({State.QUEUED, State.HELD, State.DEAD, State.EXPIRED})
 _TRIES = 5  # how often the agreement may move under a submission before the client is told to come back
 
 
@@ -58,6 +66,7 @@ async def accept(submission: Submission, exchange: Exchange) -> bytes:
 async def _accept_once(submission: Submission, request_digest: bytes, now: datetime, exchange: Exchange) -> bytes:
     body = _read_body(submission.body)
     partner = await _verified_partner(submission.partner, now, exchange)
+    replaced = await _replaced(submission, exchange)
     held = await governing(exchange, partner.org, submission.type, now, wanted=submission.agreement)
     around = await circumstances.when_sending(
         exchange, held, submission.type, asserted=submission.facts, body=body, thread=submission.thread
@@ -78,8 +87,30 @@ async def _accept_once(submission: Submission, request_digest: bytes, now: datet
     cek, iv, salt = exchange.entropy(32), exchange.entropy(12), exchange.entropy(16)
     sealed = await exchange.in_thread(lambda: seal(draft, pair, cek=cek, iv=iv, salt=salt))
     answer = await exchange.store.write(_submit(submission, request_digest, sealed, held, now, exchange))
+    if replaced is not None:
+        await _retire(replaced, held, now, exchange)
     exchange.wake()
     return answer.response
+
+
+async def _replaced(submission: Submission, exchange: Exchange) -> OutboundMessage | None:
+    """The message that this one replaces: it went to the same partner and has not arrived (envelope section 1)."""
+    if submission.replaces is None:
+        return None
+    message = await exchange.outbox.message(submission.replaces)
+    if message is None or message.partner != submission.partner or message.state not in _REPLACEABLE:
+        raise SubmissionRefusedError(
+            "message.replaces", "replaces", "not a message to this partner that can be replaced"
+        )
+    return message
+
+
+async def _retire(replaced: OutboundMessage, held: HeldAgreement, now: datetime, exchange: Exchange) -> None:
+    """The replaced message becomes expired, unless it arrived in the meantime."""
+    about, what = circumstances.about(replaced, held), entries.Circumstance(outcome="replaced")
+    entry = entries.about_message(exchange.journal, "expired", now, about, what)
+    with suppress(IllegalTransitionError):
+        await exchange.store.write(commands.Move(message_id=replaced.id, event=Event.EXPIRE, entry=entry, now=now))
 
 
 def _read_body(data: bytes) -> dict[str, object]:

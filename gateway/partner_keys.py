@@ -14,6 +14,7 @@ from adapters.port import DeliveryError
 from contracts.agreement import Agreement
 from contracts.document import read_wire, write_wire
 from contracts.errors import ContractError, DocumentError
+from contracts.events import EventPayload
 from contracts.lifecycle import terms_of
 from gateway import entries, governing
 from gateway.core import commands
@@ -22,7 +23,7 @@ from gateway.core.errors import NotYetError
 from gateway.governing import EventRejectedError, HeldAgreement
 from gateway.ports import Exchange, Partner
 from gateway.tlog.entry import AgreementRef
-from keys.bundle import accept_bundles
+from keys.bundle import KeyBundle, accept_bundles
 from keys.errors import BundleError
 
 REFRESH_AT_MOST = 60  # seconds between two fetches of one partner's bundles (envelope section 2, step 10)
@@ -45,8 +46,9 @@ async def refresh(partner: Partner, now: datetime, exchange: Exchange) -> Partne
     Raises NotYetError where they cannot be had.
     """
     at = int(now.timestamp())
-    if at - partner.fetched_at < REFRESH_AT_MOST:
+    if at - max(partner.fetched_at, exchange.asked.get(partner.org, 0)) < REFRESH_AT_MOST:
         return partner
+    exchange.asked[partner.org] = at  # whatever comes of it: anybody can name a key that is not known here
     try:
         reply = await exchange.peer.fetch(
             partner.org, partner.url, f"/exchange/v1/bundles?after={partner.newest.seq}", signed=False
@@ -159,7 +161,7 @@ async def keep_event(jws: bytes, *, from_org: str, exchange: Exchange) -> bool:
         jws=jws,
         received_at=int(now.timestamp()),
     )
-    event = governing.verify_event(row, await governing.bundles_of(exchange, claimed.org))
+    event = governing.verify_event(row, await _bundles_with(claimed, sender, now, exchange))
     if event.void:
         raise EventRejectedError("signed with a revoked key")
     await _check_roots(parties, exchange)
@@ -173,12 +175,32 @@ async def keep_event(jws: bytes, *, from_org: str, exchange: Exchange) -> bool:
             entry=entries.about_own(
                 exchange.journal, f"agreement-{claimed.action.value}", now, what, partner=from_org, agreement=named
             ),
+            own_head=None,
             push_to=None,
             now=now,
         )
     )
+    if stored:
+        await _tell_of_faults(row.digest, now, exchange)
     exchange.wake()
     return stored
+
+
+async def _bundles_with(
+    claimed: EventPayload, sender: Partner, now: datetime, exchange: Exchange
+) -> tuple[KeyBundle, ...]:
+    """The bundles of an event's organisation; where its keys are in none, the sender's newer ones are fetched."""
+    bundles = await governing.bundles_of(exchange, claimed.org)
+    if claimed.org == sender.org and governing.signing_pair(bundles, claimed.sig) is None:
+        return (await refresh(sender, now, exchange)).bundles
+    return bundles
+
+
+async def _tell_of_faults(digest_: str, now: datetime, exchange: Exchange) -> None:
+    """A fork, a gap or a broken link keeps the agreement out of force: a person must look."""
+    held = await governing.load(exchange, digest_, now)
+    for alarm in held.state.alarms if held else ():
+        exchange.alarm("agreement-chain", {"agreement": digest_, "org": alarm.org, "cause": alarm.fault.value})
 
 
 def _check_holdable(agreement: Agreement) -> None:

@@ -36,14 +36,17 @@ async def add(introduced: Introduction, exchange: Exchange, *, by: str | None) -
     now = exchange.clock()
     if org == exchange.own.id:
         raise SubmissionRefusedError("partner.self", "org", "this is our own organisation")
-    if await exchange.partners.get(org) is not None:
-        raise SubmissionRefusedError("partner.known", "org", "this partner is held already")
+    known = await exchange.partners.get(org)
+    if known is not None and known.verified_by:
+        raise SubmissionRefusedError("partner.known", "org", "this partner is held and verified already")
     if (introduced.url is None) is not bool(introduced.bundles):
         raise SubmissionRefusedError("partner.url", "url", "either an address to fetch from, or bundles")
     offered = introduced.bundles or await _fetched(org, introduced.url or "", exchange)
     bundles = await _first_trust(org, offered, now, exchange)
     if introduced.url is not None and bundles[-1].endpoints.exchange != introduced.url:
         raise SubmissionRefusedError("partner.url", "url", "its bundle names another exchange endpoint")
+    if known is not None and [bundle.jws for bundle in known.bundles] != [bundle.jws for bundle in bundles]:
+        raise SubmissionRefusedError("partner.known", "bundle", "other bundles are held of this organisation")
     fetched_at = int(now.timestamp())
     for bundle in bundles:
         await exchange.store.write(_keep(bundle, fetched_at, now, exchange))

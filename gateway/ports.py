@@ -183,7 +183,7 @@ class Overview(Protocol):
     async def inbox(self, limit: int) -> tuple[InboundMessage, ...]: ...
     async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]: ...
     async def counts(self) -> Mapping[str, int]:
-        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `log.size`."""
+        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`."""
         ...
 
     async def protected(self) -> Mapping[str, int]:
@@ -222,5 +222,10 @@ class Exchange:
     lane_key: Callable[[str, bool], bytes]
     in_thread: Callable[[Callable[[], T]], Awaitable[T]]
     journal: Journal
+    asked: dict[str, int]  # when each partner was last asked for its bundles, in seconds; forgotten at a restart
     wake: Callable[[], None]
     alarm: Callable[[str, Mapping[str, str]], None]
+
+    def jitter(self) -> float:
+        """A random fraction in [0, 1), for waits that must not fall together."""
+        return int.from_bytes(self.entropy(4), "big") / 2**32

@@ -16,10 +16,12 @@ from typing import Any
 import click
 
 from gateway.cli import options
-from gateway.cli.bridge import fail, perform
+from gateway.cli.bridge import perform
 from gateway.cli.output import show_json, show_pairs, show_table
 
-_role = click.option("--role", default="approver", show_default=True, help="Role of the person who acts.")
+_role = click.option(
+    "--role", type=options.EVENT_ROLE, default="approver", show_default=True, help="Role of the person who acts."
+)
 _LINE = ("id", "version", "state", "reasons", "parties", "signed_by", "suspended_by", "digest")
 
 
@@ -46,20 +48,17 @@ def draw_up(
     """Fill in TEMPLATE (a file, or the name of one in the library): vocabulary, roots of both parties, dates."""
     from contracts import library, register
     from contracts.drafting import fill_in
-    from contracts.errors import ContractError
 
     path = Path(template)
     if not path.is_file() and template not in library.template_names():
-        fail(f"no such file, and the library has: {', '.join(library.template_names())}", 2)
+        raise click.UsageError(f"no such file, and the library has: {', '.join(library.template_names())}")
     data = path.read_bytes() if path.is_file() else library.template_bytes(template)
+    options.text_of(data, "template")
     own = perform(context, "partner.fingerprint", {"org": None})
     roots = {own["org"]: own["hex"]}
     roots |= {row["org"]: row["root"] for row in perform(context, "partner.list", {}) if row["verified"]}
     days = {"valid_from": _day(valid_from), "valid_until": _day(valid_until), "review_by": _day(review_by)}
-    try:
-        draft, drawn = fill_in(data, file=template, vocabulary=register.vocabulary(), roots=roots, days=days)
-    except ContractError as error:
-        fail(str(error), 4)
+    draft, drawn = fill_in(data, file=template, vocabulary=register.vocabulary(), roots=roots, days=days)
     out.write_bytes(draft)
     click.echo(f"{out}: {drawn.id} version {drawn.version}, {drawn.valid_from} to {drawn.valid_until}, {drawn.digest}")
 
@@ -76,19 +75,14 @@ def propose(
 ) -> None:
     """Sign the drawn-up FILE and propose it to the other party."""
     from contracts.agreement import read_agreement
-    from contracts.errors import ContractError
     from gateway.agreements import first_act, write_event
 
     data = file.read_bytes()
-    try:
-        act = first_act(read_agreement(data, file=file.name), role)
-        event_id, at = _moment()
-        event = write_event(act, _signer(context, passphrase_file, at), event_id=event_id, at=at)
-    except ContractError as error:
-        fail(str(error), 4)
-    said = perform(
-        context, "agreement.propose", {"toml": data.decode(), "event": event.decode(), "by": by}, as_json=as_json
-    )
+    text = options.text_of(data, "toml")
+    act = first_act(read_agreement(data, file=file.name), role)
+    event_id, at = _moment()
+    event = write_event(act, _signer(context, passphrase_file, at), event_id=event_id, at=at)
+    said = perform(context, "agreement.propose", {"toml": text, "event": event.decode(), "by": by})
     _show(said, as_json)
 
 
@@ -103,18 +97,14 @@ def _signing_command(name: str, text: str) -> None:
     def command(
         context: click.Context, agreement_: str, passphrase_file: Path | None, role: str, by: str | None, as_json: bool
     ) -> None:
-        from contracts.errors import ContractError
         from contracts.events import Action
         from gateway.agreements import write_event
 
         said = perform(context, "agreement.context", {"agreement": agreement_})
         event_id, at = _moment()
-        try:
-            act = _act(said, Action(name), role, context, at)
-            event = write_event(act, _signer(context, passphrase_file, at), event_id=event_id, at=at)
-        except ContractError as error:
-            fail(str(error), 4)
-        _show(perform(context, "agreement.record", {"event": event.decode(), "by": by}, as_json=as_json), as_json)
+        act = _act(said, Action(name), role, context, at)
+        event = write_event(act, _signer(context, passphrase_file, at), event_id=event_id, at=at)
+        _show(perform(context, "agreement.record", {"event": event.decode(), "by": by}), as_json)
 
 
 def _urgent_command(name: str, text: str) -> None:
@@ -126,7 +116,7 @@ def _urgent_command(name: str, text: str) -> None:
     @click.pass_context
     def command(context: click.Context, agreement_: str, role: str, by: str | None, as_json: bool) -> None:
         arguments = {"agreement": agreement_, "action": name, "role": role, "by": by}
-        _show(perform(context, "agreement.urgent", arguments, as_json=as_json), as_json)
+        _show(perform(context, "agreement.urgent", arguments), as_json)
 
 
 _signing_command("sign", "Countersign AGREEMENT (its digest or id), which the other party proposed.")
@@ -140,7 +130,7 @@ _urgent_command("terminate", "Terminate AGREEMENT for good.")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
     """Show every agreement and where it stands."""
-    said = perform(context, "agreement.list", {}, as_json=as_json)
+    said = perform(context, "agreement.list", {})
     columns = ("id", "version", "state", "reasons", "parties", "digest")
     show_json(said) if as_json else show_table(said, columns, empty="No agreement yet.")
 
@@ -151,7 +141,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show(context: click.Context, agreement_: str, as_json: bool) -> None:
     """Show one agreement: state, events, and what each message may carry, on which grounds."""
-    said = perform(context, "agreement.show", {"agreement": agreement_}, as_json=as_json)
+    said = perform(context, "agreement.show", {"agreement": agreement_})
     if as_json:
         show_json(said)
         return
@@ -174,18 +164,19 @@ def show(context: click.Context, agreement_: str, as_json: bool) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of agreement files (templates will do); else the library's.",
 )
-def check(cases: Any, agreements: Path | None) -> None:
-    """Answer worked cases, one JSON line each, in order: is this body allowed, and if not, why not?"""
+@options.as_json
+def check(cases: Any, agreements: Path | None, as_json: bool) -> None:
+    """Answer worked cases, one JSON line each, in order: is this body allowed, and if not, why not?
+
+    A case names its agreement by the id inside the file, whatever the file is called. The answers are JSON in any case;
+    with --json so is the refusal of a file.
+    """
     import orjson
 
     from contracts import register
     from contracts.cases import run_case
-    from contracts.errors import ContractError
 
-    try:
-        known = _compiled(agreements, register.vocabulary())
-    except ContractError as error:
-        fail(str(error), 4)
+    known = _compiled(agreements, register.vocabulary())
     for line in cases:
         sys.stdout.buffer.write(orjson.dumps(run_case(line.rstrip(b"\r\n"), known)) + b"\n")
     sys.stdout.flush()
@@ -232,22 +223,19 @@ def _act(said: Any, action: Any, role: str, context: click.Context, at: int) -> 
 def _signer(context: click.Context, passphrase_file: Path | None, at: int) -> Any:
     """Open the agreement keystore, in this process alone."""
     from gateway.agreements import Signer
+    from gateway.app import NotReadyError
     from keys.bundle import replay_history
-    from keys.errors import KeysError
     from keys.ring import KeyRing
 
     home = context.obj
     org = home.settings().org
     listed = [text.encode() for text in perform(context, "keys.bundles", {})]
     if not listed:
-        fail("no key bundle is published yet: safehand keys publish", 4)
-    try:
-        passphrase = options.passphrase(passphrase_file, "the agreement keystore")
-        keys = home.keystore("agreement", passphrase).load().keys
-        ring = KeyRing(bundle=replay_history(listed, org=org)[-1], secrets=keys)
-        return Signer(org=org, bundle=ring.bundle.digest, pair=ring.agreement(at).pair)
-    except KeysError as error:
-        fail(str(error), 4)
+        raise NotReadyError("no key bundle is published yet: safehand keys publish")
+    passphrase = options.passphrase(passphrase_file, "the agreement keystore")
+    keys = home.keystore("agreement", passphrase).load().keys
+    ring = KeyRing(bundle=replay_history(listed, org=org)[-1], secrets=keys)
+    return Signer(org=org, bundle=ring.bundle.digest, pair=ring.agreement(at).pair)
 
 
 def _moment() -> tuple[str, int]:
@@ -264,8 +252,7 @@ def _day(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        fail("a day is written YYYY-MM-DD", 2)
-        raise
+        raise click.UsageError("a day is written YYYY-MM-DD") from None
 
 
 def _show(said: Any, as_json: bool) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 import http.client
 import socket
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import orjson
 
-from gateway.cli.output import EXIT_FAULT, leave
+from gateway.cli.ending import leave
+from gateway.cli.options import check_text
+from gateway.core.errors import BusyError, SubmissionRefusedError
 
 _WAIT = 120.0  # seconds for an act beside a running server
 
@@ -36,17 +38,23 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def perform(context: click.Context, name: str, arguments: Mapping[str, Any], *, as_json: bool = False) -> Any:
-    """Carry out one act and return its answer; ends the process with the problem's exit code where it is refused."""
+def perform(context: click.Context, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Carry out one act and return its answer; a refusal ends the process with the problem's exit code."""
     home = context.obj
-    status, answer = over_socket(home.socket, name, arguments) or _alone(home, name, arguments)
-    if status != 200:
-        leave(answer, as_json=as_json)
+    for argument, value in arguments.items():
+        if isinstance(value, str):
+            check_text(value, argument)
+    answered = over_socket(home.socket, name, arguments)
+    if answered is None:
+        return orjson.loads(asyncio.run(_act(home, name, arguments)))
+    status, answer = answered
+    if status != http.HTTPStatus.OK:
+        leave(answer)
     return answer
 
 
 def over_socket(path: Path, name: str, arguments: Mapping[str, Any]) -> tuple[int, Any] | None:
-    """Ask a running server; None where nobody listens on its socket."""
+    """Ask a running server; None where nobody listens on its socket. Raises BusyError where it does not answer."""
     connection = _SocketConnection(path)
     try:
         connection.connect()
@@ -56,23 +64,12 @@ def over_socket(path: Path, name: str, arguments: Mapping[str, Any]) -> tuple[in
     with contextlib.closing(connection):
         try:
             connection.request("POST", f"/acts/{name}", body=orjson.dumps(arguments))
-            response = connection.getresponse()
-            return response.status, orjson.loads(response.read())
-        except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
-            click.echo("safehand: the running server did not answer: try again", err=True)
-            sys.exit(75)
-
-
-def _alone(home: Any, name: str, arguments: Mapping[str, Any]) -> tuple[int, Any]:
-    from gateway.web.problems import problem_of
-
-    try:
-        return 200, orjson.loads(asyncio.run(_act(home, name, arguments)))
-    except Exception as error:
-        problem = problem_of(error)
-        if problem is None:
-            raise
-        return problem.status, problem.members()
+            with connection.getresponse() as response:
+                if response.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                    raise SubmissionRefusedError("argument.too-large", "request", "larger than the gateway takes")
+                return response.status, orjson.loads(response.read())
+        except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
+            raise BusyError("the running server did not answer") from error
 
 
 async def _act(home: Any, name: str, arguments: Mapping[str, Any]) -> bytes:
@@ -85,9 +82,3 @@ async def _act(home: Any, name: str, arguments: Mapping[str, Any]) -> bytes:
     with home.locked():
         async with app.open_exchange(home, failures.append) as running:
             return await acts.perform(name, arguments, running.exchange)
-
-
-def fail(text: str, code: int = EXIT_FAULT) -> NoReturn:
-    """End with a plain sentence on standard error."""
-    click.echo(f"safehand: {text}", err=True)
-    sys.exit(code)

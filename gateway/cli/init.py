@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contracts.errors import ContractError
+from contracts.names import is_organisation
 from gateway.cli import options
-from gateway.cli.bridge import fail
+from gateway.cli.log import prepare_database
 from gateway.cli.output import show_json, show_pairs
+from gateway.core.errors import SubmissionRefusedError
 from gateway.home import Home
 
 if TYPE_CHECKING:
@@ -40,34 +43,22 @@ def init(
 
     The passphrase is that of the agreement keystore, which is opened only to propose, sign and resume agreements.
     """
-    from contracts.errors import ContractError
-    from gateway.config import read_settings
-    from gateway.home import HomeError, create
-    from gateway.store.migrations import upgrade
+    from gateway.config import settings_from
+    from gateway.home import create
 
-    partners = f"ca_file = {_toml(ca_file)}\n" if ca_file else ""
-    if allow_private:
-        partners += "allowed_private = [" + ", ".join(_toml(network) for network in allow_private) + "]\n"
-    config = (
-        f"# Safehand: the settings of one gateway. No secret stands here.\norg = {_toml(org)}\nname = {_toml(name)}\n"
-        f"public_url = {_toml(public_url)}\nlisten = {_toml(listen)}\n"
-        + (f"\n[partners]\n{partners}" if partners else "")
-    )
+    for place, text in (("name", name), ("ca-file", ca_file or "")):
+        options.check_text(text, place)
+    partners = {"allowed_private": list(allow_private)} | ({"ca_file": ca_file} if ca_file else {})
+    tables = {"org": org, "name": name, "public_url": public_url, "listen": listen, "partners": partners}
     try:
-        settings = read_settings(config.encode(), file="config.toml")
-        create(home, config, options.passphrase(passphrase_file, "the agreement keystore", confirm=True))
-    except (ContractError, HomeError) as error:
-        fail(str(error), 2)
-    upgrade(home.database)
+        settings = settings_from(tables, file="init")
+    except ContractError as error:
+        raise click.UsageError(str(error)) from error
+    create(home, settings, options.passphrase(passphrase_file, "the agreement keystore", confirm=True))
+    prepare_database(home)
     click.echo(f"Home made for {settings.org} in {home.path}.")
     click.echo(f"Next: put the TLS certificate and key at {settings.tls_certificate} and {settings.tls_key},")
     click.echo("then: safehand keys request, safehand root sign (offline), safehand keys publish, safehand serve.")
-
-
-def _toml(text: str) -> str:
-    import json
-
-    return json.dumps(text, ensure_ascii=False)  # a basic TOML string has the same escapes
 
 
 @click.group()
@@ -89,6 +80,8 @@ def root_init(home: Home, file: Path, passphrase_file: Path | None, org: str, as
     from keys.sources.keystore import KeystoreFile
 
     _refuse_inside(home, file)
+    if not is_organisation(org):
+        raise click.BadParameter("not an organisation id", param_hint="'--org'")
     made = {role: (Ed25519Secret.generate(), MlDsa65Secret.generate()) for role in ("root", "next-root")}
     keys = tuple(StoredKey(role, secret) for role, pair in made.items() for secret in pair)
     KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore", confirm=True)).create(
@@ -108,18 +101,14 @@ def root_init(home: Home, file: Path, passphrase_file: Path | None, org: str, as
 @click.pass_obj
 def root_sign(home: Home, request: Path, file: Path, out: Path, yes: bool, passphrase_file: Path | None) -> None:
     """Show an unsigned REQUEST, add the root keys, sign it as a key bundle."""
-    from gateway.acts import moment
+    from gateway.summaries import moment
     from keys.bundle import issue_bundle
     from keys.bundle_payload import UnsignedBundle
-    from keys.errors import KeysError
     from keys.sources.keystore import KeystoreFile
 
     _refuse_inside(home, file)
-    try:
-        unsigned = UnsignedBundle.from_bytes(request.read_bytes())
-        held = KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore")).load()
-    except KeysError as error:
-        fail(str(error), 4)
+    unsigned = UnsignedBundle.from_bytes(request.read_bytes())
+    held = KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore")).load()
     click.echo(f"{unsigned.org} ({unsigned.name}), bundle {unsigned.seq}, expires {moment(unsigned.exp)}:")
     for key in unsigned.keys:
         click.echo(f"  {key.role.value:<15} {key.kid}  {moment(key.nbf)} to {moment(key.exp)}")
@@ -138,10 +127,10 @@ def _pair(held: KeySet, role: str) -> SigningPair:
 
     secrets = [key.secret for key in held.keys if key.role == role]
     if len(secrets) != 2 or not isinstance(secrets[0], Ed25519Secret) or not isinstance(secrets[1], MlDsa65Secret):
-        fail(f"the keystore holds no {role} pair", 4)
+        raise SubmissionRefusedError("keystore.role", "root", f"the keystore holds no {role} pair")
     return SigningPair(secrets[0], secrets[1])
 
 
 def _refuse_inside(home: Home, file: Path) -> None:
     if home.path.exists() and file.resolve().is_relative_to(home.path.resolve()):
-        fail("root keys never lie in a gateway's home: choose a file on another machine or medium", 2)
+        raise click.UsageError("root keys never lie in a gateway's home: choose a file on another machine or medium")

@@ -7,10 +7,8 @@ import sys
 import click
 
 from gateway.cli import options
-from gateway.cli.bridge import fail
 from gateway.cli.output import show_json
 from gateway.home import Home
-from gateway.web.problems import EXIT_INTEGRITY, EXIT_TEMPORARY
 
 
 @click.group()
@@ -29,13 +27,9 @@ def verify(home: Home, as_json: bool) -> None:
     import asyncio
 
     from gateway import app
-    from gateway.core.errors import SafehandError
-    from keys.errors import KeysError
+    from gateway.web.problems import EXIT_INTEGRITY
 
-    try:
-        report = asyncio.run(app.verify_log(home))
-    except (SafehandError, KeysError) as error:
-        fail(str(error))
+    report = asyncio.run(app.verify_log(home))
     problems = [{"index": p.index, "column": p.column, "rule": p.rule} for p in report.problems]
     if as_json:
         show_json({"entries": report.entries, "problems": problems})
@@ -48,6 +42,21 @@ def verify(home: Home, as_json: bool) -> None:
     sys.exit(EXIT_INTEGRITY if problems else 0)
 
 
+def prepare_database(home: Home) -> None:
+    """Make or upgrade the database, and begin its log: an empty log verifies too."""
+    from gateway.store.log import begin_log
+    from gateway.store.migrations import upgrade as migrate
+    from gateway.store.sqlite import writer_engine
+
+    migrate(home.database)
+    engine = writer_engine(home.database)
+    try:
+        with engine.begin() as connection:
+            begin_log(connection, home.settings().log_origin)
+    finally:
+        engine.dispose()
+
+
 @click.group()
 def db() -> None:
     """The database."""
@@ -57,12 +66,6 @@ def db() -> None:
 @click.pass_obj
 def upgrade(home: Home) -> None:
     """Bring the database to the revision of this program; the gateway must not be running."""
-    from gateway.core.errors import BusyError
-    from gateway.store.migrations import upgrade as migrate
-
-    try:
-        with home.locked():
-            migrate(home.database)
-    except BusyError as error:
-        fail(str(error), EXIT_TEMPORARY)
+    with home.locked():
+        prepare_database(home)
     click.echo("The database is at the newest revision.")

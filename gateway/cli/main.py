@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from gateway.cli import agreement, init, keys, log, message, partner, protect, server
+from gateway.cli.ending import Commands
 from gateway.home import Home
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
@@ -27,7 +28,7 @@ from gateway.home import Home
 def main(context: click.Context, home: Path) -> None:
     """Exchange records about children missing education, under agreements a machine enforces.
 
-    Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 integrity, 4 refused by policy, 75 temporary.
+    Exit codes: 0 done, 1 a fault of ours, 2 usage or set-up, 3 integrity, 4 refused by policy, 75 temporary.
     """
     context.obj = Home(home)
 

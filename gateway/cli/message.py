@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from gateway.cli import options
-from gateway.cli.bridge import fail, perform
+from gateway.cli.bridge import perform
 from gateway.cli.output import show_json, show_pairs, show_table
+from gateway.core.errors import SubmissionRefusedError
 
 _sender = click.option("--from", "sender", metavar="ORG", help="The sender, where two partners used one id.")
+_STUCK = "lane.held"  # in `held_for`: the partner kept refusing it, and a person frees it
 _HEADERS = ("id", "from", "type", "state", "urgency", "received")
 
 
@@ -52,12 +54,12 @@ def send(context: click.Context, /, file: Any, ctf: bool, extra: Path | None, as
         "partner": said["partner"],
         "type": said["message_type"],
         "facts": facts,
-        "body": body.decode("utf-8", "replace"),
+        "body": options.text_of(body, "body", "message.malformed"),
         **{
             name: said[name] for name in ("agreement", "thread", "replaces", "on_behalf_of", "partner_for", "key", "by")
         },
     }
-    answer = perform(context, "send", {k: v for k, v in arguments.items() if v is not None}, as_json=as_json)
+    answer = perform(context, "send", {k: v for k, v in arguments.items() if v is not None})
     show_json(answer) if as_json else show_pairs(answer)
 
 
@@ -75,9 +77,11 @@ def _from_ctf(context: click.Context, data: bytes, said: dict[str, Any]) -> byte
     try:
         pupils = read_transfer_file(data, only=only).pupils
     except CtfError as error:
-        fail(str(error), 4)
+        raise SubmissionRefusedError("message.malformed", "file", str(error)) from error
     if len(pupils) != 1:
-        fail(f"the file has {len(pupils)} pupils: one message is about one child", 4)
+        raise SubmissionRefusedError(
+            "message.malformed", "file", f"it has {len(pupils)} pupils: one message is about one child"
+        )
     pupil = pupils[0]
     for left in pupil.left_out:
         click.echo(f"left out  {left.element}: {left.rule}", err=True)
@@ -96,12 +100,15 @@ def _merged(body: bytes, extra: bytes) -> bytes:
     from contracts.document import read_loose
     from contracts.errors import DocumentError
 
+    for data in (body, extra):
+        options.text_of(data, "body", "message.malformed")
     try:
         first, second = read_loose(body, limit=len(body)), read_loose(extra, limit=1 << 20)
         return orjson.dumps(_union(first, second))
     except DocumentError as error:
-        fail(f"the two files do not make one body: {error}", 4)
-        raise
+        raise SubmissionRefusedError(
+            "message.malformed", "body", f"the two files do not make one: {error.rule}"
+        ) from None
 
 
 def _union(first: Any, second: Any) -> Any:
@@ -125,7 +132,7 @@ def inbox() -> None:
 @click.pass_context
 def inbox_list(context: click.Context, as_json: bool) -> None:
     """Show what came in."""
-    said = perform(context, "inbox.list", {}, as_json=as_json)
+    said = perform(context, "inbox.list", {})
     show_json(said) if as_json else show_table(said, _HEADERS, empty="Nothing has come in.")
 
 
@@ -136,7 +143,7 @@ def inbox_list(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def inbox_show(context: click.Context, id_: str, sender: str | None, as_json: bool) -> None:
     """Show header, state and receipts of one message, never its body."""
-    said = perform(context, "inbox.show", {"id": id_, "from": sender}, as_json=as_json)
+    said = perform(context, "inbox.show", {"id": id_, "from": sender})
     show_json(said) if as_json else show_pairs(said)
 
 
@@ -148,20 +155,25 @@ def inbox_show(context: click.Context, id_: str, sender: str | None, as_json: bo
 @click.pass_context
 def inbox_take(context: click.Context, id_: str, sender: str | None, by: str | None, as_json: bool) -> None:
     """Acknowledge that a case system has the message; the sender gets a `taken` receipt."""
-    said = perform(context, "inbox.take", {"id": id_, "by": by, "from": sender}, as_json=as_json)
+    said = perform(context, "inbox.take", {"id": id_, "by": by, "from": sender})
     show_json(said) if as_json else click.echo(f"{id_} is in the case system; the sender is told.")
 
 
 @inbox.command("open")
 @click.argument("id_", metavar="ID")
 @_sender
-@click.option("--role", required=True, help="Role of the person who opens it: officer, duty, approver.")
+@click.option(
+    "--role",
+    type=options.LOGGED_ROLE,
+    required=True,
+    help="Role of the person who opens it: officer, duty, approver.",
+)
 @options.by
 @options.as_json
 @click.pass_context
 def inbox_open(context: click.Context, id_: str, sender: str | None, role: str, by: str | None, as_json: bool) -> None:
     """Show the body to a person. It is logged, and the sender gets a `collected` receipt."""
-    said = perform(context, "inbox.open", {"id": id_, "role": role, "by": by, "from": sender}, as_json=as_json)
+    said = perform(context, "inbox.open", {"id": id_, "role": role, "by": by, "from": sender})
     show_json(said if as_json else said["body"])
 
 
@@ -175,7 +187,7 @@ def message() -> None:
 @click.pass_context
 def message_list(context: click.Context, as_json: bool) -> None:
     """Show what was sent."""
-    said = perform(context, "outbox.list", {}, as_json=as_json)
+    said = perform(context, "outbox.list", {})
     columns = ("id", "to", "type", "state", "held_for", "urgency", "created")
     show_json(said) if as_json else show_table(said, columns, empty="Nothing was sent yet.")
 
@@ -186,19 +198,29 @@ def message_list(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def message_show(context: click.Context, id_: str, as_json: bool) -> None:
     """Show state, attempts and receipts of one own message."""
-    said = perform(context, "message.show", {"id": id_}, as_json=as_json)
+    said = perform(context, "message.show", {"id": id_})
     show_json(said) if as_json else show_pairs(said)
 
 
 @message.command("resend")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option(
+    "--held", metavar="PARTNER", help="Instead of one ID: all that are held because PARTNER kept refusing them."
+)
 @options.by
 @options.as_json
 @click.pass_context
-def message_resend(context: click.Context, id_: str, by: str | None, as_json: bool) -> None:
+def message_resend(context: click.Context, id_: str | None, held: str | None, by: str | None, as_json: bool) -> None:
     """Send a dead or stuck message again: the same bytes, while it has not expired."""
-    said = perform(context, "message.resend", {"id": id_, "by": by}, as_json=as_json)
-    show_json(said) if as_json else show_pairs(said)
+    if (id_ is None) == (held is None):
+        raise click.UsageError("name one ID, or --held PARTNER")
+    if held is None:
+        said = perform(context, "message.resend", {"id": id_, "by": by})
+        show_json(said) if as_json else show_pairs(said)
+        return
+    stuck = [m["id"] for m in perform(context, "outbox.list", {}) if m["to"] == held and _STUCK in m["held_for"]]
+    freed = [perform(context, "message.resend", {"id": one, "by": by}) for one in sorted(stuck)]  # the oldest first
+    show_json(freed) if as_json else show_table(freed, ("id", "state"), empty=f"Nothing waits for a person: {held}.")
 
 
 @message.command("cancel")
@@ -208,7 +230,7 @@ def message_resend(context: click.Context, id_: str, by: str | None, as_json: bo
 @click.pass_context
 def message_cancel(context: click.Context, id_: str, by: str | None, as_json: bool) -> None:
     """Give up a message that has not gone out."""
-    said = perform(context, "message.cancel", {"id": id_, "by": by}, as_json=as_json)
+    said = perform(context, "message.cancel", {"id": id_, "by": by})
     show_json(said) if as_json else show_pairs(said)
 
 
@@ -217,7 +239,7 @@ def message_cancel(context: click.Context, id_: str, by: str | None, as_json: bo
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
     """Show what waits, what went and what came, and every agreement's state."""
-    said = perform(context, "status", {}, as_json=as_json)
+    said = perform(context, "status", {})
     if as_json:
         show_json(said)
         return

@@ -1,16 +1,47 @@
-"""Options that several commands share, so that one word means one thing."""
+"""Options that several commands share, so that one word means one thing; and how text from outside comes in."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.cli.ending import answer_in_json
+from gateway.core.errors import SubmissionRefusedError
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Answer as JSON, for programs.")
+
+class RoleName(click.ParamType[str]):
+    """The role of a person who acts, in the grammar of the place where it will be written."""
+
+    name = "role"
+
+    def __init__(self, pattern: str, rule: str) -> None:
+        self.pattern = re.compile(pattern)
+        self._rule = rule
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the role; a wrong one is not repeated."""
+        if not self.pattern.fullmatch(value):
+            self.fail(self._rule, param, ctx)
+        return str(value)
+
+
+EVENT_ROLE = RoleName(  # `actor_role` of an agreement event
+    r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?",
+    "must be letters and digits, within it also spaces, dots, hyphens and underscores, 64 at most",
+)
+LOGGED_ROLE = RoleName(  # `role` of a log entry: no digits, so no staff number
+    r"[a-z][a-z_-]{0,39}", "must be lower-case letters, hyphens and underscores, 40 at most"
+)
+
+as_json: Decorator = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=answer_in_json, help="Answer as JSON, for programs."
+)
 by: Decorator = click.option("--by", metavar="NAME", help="Who does this; goes into the log as a commitment.")
 by_needed: Decorator = click.option(
     "--by",
@@ -36,3 +67,19 @@ def passphrase(file: Path | None, what: str, *, confirm: bool = False) -> bytes:
         return read_passphrase(file)
     text: str = click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=confirm)
     return text.encode()
+
+
+def check_text(text: str, place: str, code: str = "argument.malformed") -> None:
+    """Refuse what was no UTF-8 where it was typed: the system hands it over as lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SubmissionRefusedError(code, place, "not UTF-8") from None
+
+
+def text_of(data: bytes, place: str, code: str = "argument.malformed") -> str:
+    """Return the text of a file's bytes; whatever is not UTF-8 is refused, never mangled."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SubmissionRefusedError(code, place, "not UTF-8") from None

@@ -1,18 +1,12 @@
-"""How commands speak: people get plain lines, programs get JSON with `--json`, and errors go to standard error.
-
-Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 integrity, 4 refused by policy, 75 temporary (try again).
-"""
+"""How commands speak: people get plain lines, programs get JSON with `--json`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import orjson
-
-EXIT_FAULT = 1
 
 
 def show_json(value: Any) -> None:
@@ -54,14 +48,3 @@ def plain(value: Any) -> str:
             return ", ".join(f"{name} {plain(item)}" for name, item in value.items()) or "-"
         case _:
             return str(value)
-
-
-def leave(problem: Mapping[str, Any], *, as_json: bool) -> NoReturn:
-    """End with a problem's exit code, its breaches named one a line."""
-    if as_json:
-        show_json(problem)
-    else:
-        click.echo(f"safehand: {problem['title']}: {problem['detail']} [{problem['code']}]", err=True)
-        for breach in problem["breaches"]:
-            click.echo(f"  {breach['code']:<28} {breach['path'] or '(whole message)':<40} {breach['rule']}", err=True)
-    sys.exit(int(problem["exit"]))

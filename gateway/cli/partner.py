@@ -21,7 +21,7 @@ def partner() -> None:
 @click.argument("url", required=False)
 @click.option(
     "--bundle",
-    type=click.File("r", encoding="ascii"),
+    type=click.File("rb"),
     help="Its newest bundle as it came another way, instead of fetching from URL.",
 )
 @click.option("--name", help="Name to show; else the one in its bundle.")
@@ -40,9 +40,9 @@ def add(
     as_json: bool,
 ) -> None:
     """Fetch the key bundles of ORG from its exchange URL. It stays unverified: nothing is exchanged yet."""
-    text = None if bundle is None else bundle.read().strip()
+    text = None if bundle is None else options.text_of(bundle.read(), "bundle").strip()
     arguments = {"org": org, "url": url, "bundle": text, "name": name, "duty_number": duty_number, "by": by}
-    said = perform(context, "partner.add", arguments, as_json=as_json)
+    said = perform(context, "partner.add", arguments)
     if as_json:
         show_json(said)
     else:
@@ -55,7 +55,7 @@ def add(
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
     """Show every partner."""
-    said = perform(context, "partner.list", {}, as_json=as_json)
+    said = perform(context, "partner.list", {})
     columns = ("org", "name", "verified", "url", "duty_number", "bundle_expires")
     show_json(said) if as_json else show_table(said, columns, empty="No partner yet.")
 
@@ -66,7 +66,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def fingerprint(context: click.Context, org: str | None, as_json: bool) -> None:
     """Show the fingerprint of ORG's root keys; without ORG our own, to be read out to a partner."""
-    said = perform(context, "partner.fingerprint", {"org": org}, as_json=as_json)
+    said = perform(context, "partner.fingerprint", {"org": org})
     show_json(said) if as_json else show_pairs(said)
 
 
@@ -79,7 +79,7 @@ def fingerprint(context: click.Context, org: str | None, as_json: bool) -> None:
 @click.pass_context
 def verify(context: click.Context, org: str, words: str, by: str, alone: bool, as_json: bool) -> None:
     """Compare the words heard with ORG's fingerprint; takes effect when a second person did the same."""
-    said = perform(context, "partner.verify", {"org": org, "words": words, "by": by, "alone": alone}, as_json=as_json)
+    said = perform(context, "partner.verify", {"org": org, "words": words, "by": by, "alone": alone})
     if as_json:
         show_json(said)
     elif said["verified"]:

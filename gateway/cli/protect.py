@@ -10,7 +10,7 @@ from gateway.cli import options
 from gateway.cli.bridge import perform
 from gateway.cli.output import show_json, show_pairs
 
-_child = click.argument("child", type=click.File("r", encoding="utf-8"))
+_child = click.argument("child", type=click.File("rb"))
 _kind = click.option(
     "--kind",
     type=click.Choice(["location", "identity"]),
@@ -32,7 +32,7 @@ def protect() -> None:
 @click.pass_context
 def protect_add(context: click.Context, child: Any, kind: str, by: str, as_json: bool) -> None:
     """List the child in the JSON file CHILD ({"child": {..}}; `-` reads standard input)."""
-    said = perform(context, "protect.add", {"child": child.read(), "kind": kind, "by": by}, as_json=as_json)
+    said = perform(context, "protect.add", {"child": options.text_of(child.read(), "child"), "kind": kind, "by": by})
     show_json(said) if as_json else click.echo(f"Listed: {said['listed']} new tags.")
 
 
@@ -45,8 +45,8 @@ def protect_add(context: click.Context, child: Any, kind: str, by: str, as_json:
 @click.pass_context
 def protect_remove(context: click.Context, child: Any, kind: str, by: str, alone: bool, as_json: bool) -> None:
     """Take the child off the list; takes effect when a second person says the same."""
-    arguments = {"child": child.read(), "kind": kind, "by": by, "alone": alone}
-    said = perform(context, "protect.remove", arguments, as_json=as_json)
+    arguments = {"child": options.text_of(child.read(), "child"), "kind": kind, "by": by, "alone": alone}
+    said = perform(context, "protect.remove", arguments)
     if as_json:
         show_json(said)
     elif said["removed"] or said["confirmed"] > 1:
@@ -60,5 +60,5 @@ def protect_remove(context: click.Context, child: Any, kind: str, by: str, alone
 @click.pass_context
 def protect_list(context: click.Context, as_json: bool) -> None:
     """Show how many tags are listed, by kind: who they are cannot be told from them."""
-    said = perform(context, "protect.list", {}, as_json=as_json)
+    said = perform(context, "protect.list", {})
     show_json(said) if as_json else show_pairs(said)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 import sys
 
 import click
 
-from gateway.cli.bridge import fail
-from gateway.home import Home
+from gateway.cli.ending import inside
+from gateway.home import Home, HomeError
+
+_NOT_OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)  # addresses of another process, or of another machine
 
 
 @click.command()
@@ -17,7 +22,6 @@ def serve(home: Home) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
     from gateway import app
     from gateway.config import Settings
-    from gateway.web.problems import problem_of
 
     def ready(settings: Settings) -> None:
         click.echo(f"serving {settings.org} at {settings.public_url}")
@@ -25,11 +29,15 @@ def serve(home: Home) -> None:
 
     try:
         asyncio.run(app.serve(home, ready))
-    except Exception as error:
-        problem = problem_of(error)
-        if problem is None:
+    except (OSError, ExceptionGroup) as caught:
+        error = inside(caught)
+        if not isinstance(error, OSError):
             raise
-        fail(problem.detail, problem.exit)
+        if error.errno not in _NOT_OURS and not isinstance(error, socket.gaierror):
+            raise
+        host, port = home.settings().listen
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise HomeError(f"{home.config.name}: listen: cannot listen at {host}, port {port} ({why})") from error
 
 
 @click.command()

@@ -304,7 +304,8 @@ class Receive(Command[Received]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledge(Command[bytes]):
     """T5: taken by a case system ('handed-over') or opened by a person ('collected'): state, entry, and the receipt queued
-    for the sender in one transaction. Answers the receipt: the stored one where it was done before (nothing changes)."""
+    for the sender in one transaction. Answers the receipt: the stored one where it was done before, for there is one of
+    each, ever. Taken again changes nothing; opened again appends `entry`, because the log says who opened it every time."""
 
     sender: str
     message_id: str
@@ -323,7 +324,8 @@ class Acknowledge(Command[bytes]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddBundle(Command[bool]):
     """Keep an accepted key bundle (own or a partner's) and log it; False where the same bytes are held already.
-    `broadcast_to` are partners who are to be told of an own new bundle."""
+    `broadcast_to` are partners who are to be told of an own new bundle. Messages held for the partner are looked at again
+    at once."""
 
     org: str
     seq: int
@@ -338,7 +340,8 @@ class AddBundle(Command[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutPartner(Command[None]):
-    """Write a partner's row (add, or verify): `verified_by` empty means unverified, nothing is sealed to it."""
+    """Write a partner's row (add, or verify): `verified_by` empty means unverified, nothing is sealed to it.
+    Messages held for this partner are looked at again at once."""
 
     org: str
     name: str
@@ -380,10 +383,15 @@ class EventRow:
 class RecordEvent(Command[bool]):
     """Keep an agreement (when new) and one event on it, log it, queue it for the other party when it is ours.
     False where the same event is held already. Held messages of the agreement are looked at again at once.
-    A different event with the same org and n is kept too: a fork is evidence."""
+
+    `own_head` is given for an event that we wrote: the digest of our last event that it was written after, ZERO_DIGEST
+    for the first. Raises HeadsMovedError, changing nothing, where our chain as held is not exactly the n - 1 events that
+    end there: it must not fork. None for an event that came from outside, our own brought back by a partner included:
+    that is kept as it is, beside another of the same org and n too, because a fork is evidence."""
 
     file: AgreementFile | None
     event: EventRow
+    own_head: str | None
     entry: LogEntry
     push_to: str | None
     now: datetime
@@ -394,7 +402,8 @@ class RecordEvent(Command[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protect(Command[int]):
-    """Put tags on the protection list (kinds location, identity) or take them off; answers how many rows changed."""
+    """Put tags on the protection list (kinds location, identity) or take them off; answers how many rows changed.
+    Taking off lets every held message be looked at again at once: whose child it is about, nobody knows."""
 
     tags: frozenset[bytes]
     kinds: frozenset[str]
@@ -447,6 +456,18 @@ class SettleOutgoing(Command[bool]):
 
     def touches(self) -> frozenset[str]:
         return frozenset({f"outgoing:{self.id}"})
+
+
+# --- a graceful stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseLeases(Command[int]):
+    """Give back the leases that these tokens hold (None: every lease; only who holds the home may), messages' and outgoing
+    items' alike: what was being sent is queued, and due at once. Answers how many there were; a token that is no longer the current one of anything changes nothing."""
+
+    tokens: frozenset[bytes] | None
+    now: datetime
 
 
 # --- the log's own

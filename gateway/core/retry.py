@@ -16,6 +16,26 @@ EQUAL_ANSWERS: Final = 3  # equal 4xx answers in a row that no further attempt w
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """Why one attempt failed: a code for the log, the HTTP status if there was an answer, and what it asked for."""
+
+    code: str
+    status: int | None
+    retry_after: timedelta | None
+
+    @classmethod
+    def answer(cls, status: int, retry_after: int | None) -> Setback:
+        """Something was answered, and it was no verified receipt; `retry_after` in seconds."""
+        asked = None if retry_after is None else timedelta(seconds=retry_after)
+        return cls(code=f"answered.{status}", status=status, retry_after=asked)
+
+    @classmethod
+    def unanswered(cls, code: str) -> Setback:
+        """Nothing was answered."""
+        return cls(code=code, status=None, retry_after=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Attempts at one delivery so far, the last one failed; every answer but a verified receipt is a failure.
 

@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from gateway.cli.bridge import over_socket
+from gateway.core.errors import BusyError
 from gateway.home import Home
 
 _PATIENCE = 90.0  # seconds for something that must happen
@@ -85,7 +86,10 @@ class Council:
 
     def act(self, name: str, **arguments: Any) -> Any:
         """Ask the running gateway over its socket, as a command would."""
-        answered = over_socket(self.home.socket, name, arguments)
+        try:
+            answered = over_socket(self.home.socket, name, arguments)
+        except BusyError:
+            answered = None  # it went while an answer was waited for
         if answered is None or answered[0] != 200:
             raise NotAsToldError(f"{name} was not answered: {answered and answered[1].get('code')}")
         return answered[1]
@@ -116,11 +120,11 @@ class Council:
             self._gone()
 
     def _gone(self) -> None:
-        if self.process is not None:
-            self.process.wait(_PATIENCE)
-            if self.process.stdout is not None:
-                self.process.stdout.close()
-            self.process = None
+        process, self.process = self.process, None
+        if process is not None:
+            process.wait(_PATIENCE)
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def wait_for(what: str, look: Callable[[], bool]) -> None:

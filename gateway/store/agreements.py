@@ -11,12 +11,13 @@ from typing import Any, Final
 from sqlalchemy import delete, or_, select
 
 from contracts.document import read_loose
+from contracts.names import ZERO_DIGEST
 from gateway.core.commands import AgreementFile, EventRow, RecordEvent
-from gateway.core.errors import ConflictError
+from gateway.core.errors import ConflictError, HeadsMovedError
 from gateway.ports import AgreementRecord
 from gateway.store import lanes, owed
 from gateway.store.readers import Reader
-from gateway.store.schema import agreement, agreement_event
+from gateway.store.schema import agreement, agreement_event, message
 from gateway.store.times import micros
 from gateway.store.transaction import Transaction
 
@@ -26,20 +27,24 @@ _FILE_LIMIT: Final = 1024 * 1024  # bytes of canonical JSON; the wire allows 640
 def record_event(tx: Transaction, record: RecordEvent) -> bool:
     """Keep the event (and its agreement), owe it to the other party, look at held messages again.
 
-    Raises ConflictError where another file has this id and version between the same parties.
+    Raises ConflictError where another file has this id and version between the same parties, HeadsMovedError where our
+    chain is not the one that our event was written after.
     """
     event = record.event
-    if record.file is not None:
-        _keep_file(tx, record.file)
-    elif not tx.read_sealed(agreement, agreement.c.digest == event.digest):
-        raise ConflictError("an event on an agreement that is not held")
     same = (
         (agreement_event.c.digest == event.digest)
         & (agreement_event.c.org == event.org)
         & (agreement_event.c.n == event.n)
         & (agreement_event.c.hash == event.hash)
     )
-    if tx.read_sealed(agreement_event, same):
+    held = bool(tx.read_sealed(agreement_event, same))
+    if not held and record.own_head is not None:
+        _check_chain(tx, event, record.own_head)
+    if record.file is not None:
+        _keep_file(tx, record.file)
+    elif not tx.read_sealed(agreement, agreement.c.digest == event.digest):
+        raise ConflictError("an event on an agreement that is not held")
+    if held:
         return False
     tx.change(delete(agreement_event).where(same))  # a row that was tampered with
     tx.insert_sealed(
@@ -55,8 +60,17 @@ def record_event(tx: Transaction, record: RecordEvent) -> bool:
     tx.append(record.entry)
     if record.push_to is not None:
         owed.owe(tx, record.push_to, owed.EVENT, event.hash, event.jws, micros(record.now))
-    lanes.look_again(tx, event.digest, micros(record.now))
+    lanes.look_again(tx, micros(record.now), message.c.agreement == event.digest)
     return True
+
+
+def _check_chain(tx: Transaction, event: EventRow, head: str) -> None:
+    """Refuse an event of ours that would fork our chain, or lengthen one that is forked or broken already."""
+    mine = (agreement_event.c.digest == event.digest) & (agreement_event.c.org == event.org)
+    chain = sorted(tx.read_sealed(agreement_event, mine), key=lambda row: row["n"])
+    tip = chain[-1]["hash"] if chain else ZERO_DIGEST
+    if tip != head or [row["n"] for row in chain] != list(range(1, event.n)):
+        raise HeadsMovedError(event.digest)
 
 
 def _keep_file(tx: Transaction, file: AgreementFile) -> None:

@@ -18,6 +18,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Hold: outbox.hold,
     commands.Move: outbox.move,
     commands.TakeReceipt: outbox.take_receipt,
+    commands.ReleaseLeases: outbox.release_leases,
     commands.Receive: inbox.receive,
     commands.Acknowledge: inbox.acknowledge,
     commands.ClaimOutgoing: owed.claim_outgoing,

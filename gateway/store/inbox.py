@@ -88,7 +88,7 @@ def receive(tx: Transaction, receive: Receive) -> Received:
 
 
 def acknowledge(tx: Transaction, acknowledge: Acknowledge) -> bytes:
-    """T5. The receipt is made once: a repeat answers the stored one."""
+    """T5. The receipt is made once: a repeat answers the stored one. Every opening is logged, whoever opened before."""
     act, sender, message_id = _ACTS.get(acknowledge.event), acknowledge.sender, acknowledge.message_id
     same = (message.c.sender == sender) & (message.c.id == message_id)
     rows = tx.read_touched(select(message.c.state).where(same, message.c.direction == "in"))
@@ -101,6 +101,8 @@ def acknowledge(tx: Transaction, acknowledge: Acknowledge) -> bytes:
         )
     )
     if given:
+        if act is InboundEvent.OPEN:
+            tx.append(acknowledge.entry)
         return bytes(given[0].bytes)
     before = InboundState(rows[0].state)
     tx.change_touched(update(message).where(same, message.c.state == before).values(state=after_inbound(before, act)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, and_, select, text, update
+from sqlalchemy import ColumnElement, Select, and_, func, select, text, update
 
 from gateway.core.errors import IllegalTransitionError
 from gateway.core.lifecycle import State
@@ -154,15 +154,16 @@ def join(tx: Transaction, partner: str, lane_key: bytes, delivery_id: int, run_a
     return row.id, row.next_seq
 
 
-def look_again(tx: Transaction, agreement: str, now: int) -> None:
-    """Let every message held under this agreement be looked at now; one that waits for a person goes on waiting."""
+def look_again(tx: Transaction, now: int, *which: ColumnElement[bool]) -> None:
+    """Let the held messages that meet the conditions be looked at now; one that waits for a person goes on waiting."""
     held = (
         select(delivery.c.id)
         .join_from(delivery, message, JOINED)
         .where(
-            message.c.agreement == agreement,
+            message.c.direction == "out",
             message.c.state == State.HELD,
             message.c.sender == tx.own,
+            *which,
             delivery.c.run_at.is_not(None),
         )
     )
@@ -178,8 +179,8 @@ def look_again(tx: Transaction, agreement: str, now: int) -> None:
 
 
 def partners_due(now: int) -> Select[Any]:
-    """The partners for whom something is due."""
-    return select(lane.c.partner).where(lane.c.run_at <= now).distinct()
+    """The partners for whom something is due, whoever waited longest first."""
+    return select(lane.c.partner).where(lane.c.run_at <= now).group_by(lane.c.partner).order_by(func.min(lane.c.run_at))
 
 
 def heads_due(partner: str, now: int, limit: int) -> Select[Any]:

@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
 from gateway.store.handlers import handle
@@ -27,7 +28,7 @@ from gateway.store.partners import StoredPartners
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
-from gateway.store.sqlite import reader_engine, writer_engine
+from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.writer import Fatal, Room, Writer
@@ -36,7 +37,7 @@ from gateway.tlog.entry import row_mac
 FLOOR: Final = 64 * 1024 * 1024  # bytes: room for a checkpoint of the write-ahead log and some hours of entries
 
 
-class SchemaError(Exception):
+class SchemaError(SafehandError):
     """The database is not at the revision that this code works with."""
 
     code = "store.schema"
@@ -86,7 +87,8 @@ async def open_store(
     """Open for writing; on leaving, what is waiting is carried out and the connections are closed.
 
     `own` is the organisation whose messages are outbound, `origin` the name of its log. `alarm` and `fatal` are called
-    in the writer's thread too. Raises SchemaError, SqliteVersionError, LogInconsistentError (another log's database).
+    in the writer's thread too. Raises SchemaError, SqliteVersionError, StoreUnavailableError, LogInconsistentError
+    (another log's database).
     """
     seal, vault = RowSeal(key=keys.store, alarm=alarm), Vault(keys.kek)
 
@@ -101,7 +103,7 @@ async def open_store(
     async with AsyncExitStack() as stack:
         engine = writer_engine(path)
         stack.callback(engine.dispose)
-        with engine.begin() as connection:
+        with opening(path), engine.begin() as connection:
             log.begin_log(connection, origin)
         reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=vault)
         stack.push_async_callback(asyncio.to_thread, reader.close)
@@ -113,7 +115,8 @@ async def open_store(
 
 @asynccontextmanager
 async def open_readonly(path: Path, *, own: str, keys: StoreKeys, alarm: Alarm) -> AsyncIterator[Readers]:
-    """Open for reading only, beside a running server or alone."""
+    """Open for reading only, beside a running server or alone. Raises SchemaError, SqliteVersionError,
+    StoreUnavailableError."""
     _check_schema(path)
     seal = RowSeal(key=keys.store, alarm=alarm)
     reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=Vault(keys.kek))
@@ -135,8 +138,10 @@ def _readers(reader: Reader, own: str) -> Readers:
 
 
 def _check_schema(path: Path) -> None:
-    if not path.is_file():
+    with opening(path):
+        found = path.is_file()
+    if not found:
         raise SchemaError("there is no database: run `safehand db upgrade`")
-    with reader_engine(path).connect() as connection:
+    with opening(path), reader_engine(path).connect() as connection:
         if not at_head(connection):
             raise SchemaError("the database is at another revision than this program: run `safehand db upgrade`")

@@ -22,6 +22,7 @@ from gateway.core.commands import (
     LogEntry,
     Move,
     ReceiptIn,
+    ReleaseLeases,
     Submit,
     TakeReceipt,
 )
@@ -221,6 +222,26 @@ def take_receipt(tx: Transaction, take: TakeReceipt) -> bool:
     return _apply_receipt(tx, own, take.receipt, take.entries)
 
 
+def release_leases(tx: Transaction, release: ReleaseLeases) -> int:
+    """What a stopping gateway was sending is queued again; whoever still holds such a lease holds it no more (I8)."""
+    now = micros(release.now)
+    leased = tx.read(
+        select(message.c.id)
+        .join_from(message, delivery, JOINED)
+        .where(
+            message.c.direction == "out",
+            message.c.state == State.SENDING,
+            message.c.sender == tx.own,
+            owed.held_by(delivery.c.lease_token, release.tokens),
+        )
+    )
+    for row in leased:
+        own = lanes.current(tx, row.id)
+        if own is not None:
+            lanes.enter(tx, own, after(own.state, Event.LEASE_ENDED), run_at=now)
+    return len(leased) + owed.release(tx, release.tokens, now)
+
+
 def _apply_receipt(tx: Transaction, own: lanes.Current, receipt: ReceiptIn, entries: Mapping[State, LogEntry]) -> bool:
     """Keep a verified receipt and enter what it proves; False where this one was held already."""
     same = (receipt_in.c.sender == tx.own) & (receipt_in.c.message_id == own.message_id)
@@ -321,7 +342,13 @@ class StoredOutbox:
         return tuple(row["id"] for row in await self._reader.rows(statement))
 
     async def owed(self, now: datetime, limit: int) -> tuple[OutgoingItem, ...]:
-        return tuple(map(owed.item, await self._reader.rows(owed.due(micros(now), limit))))
+        at = micros(now)
+
+        def question(rows: Rows) -> list[Mapping[str, Any]]:
+            partners = [row["partner"] for row in rows(owed.partners_due(at))]
+            return lanes.in_turn([rows(owed.items_due(partner, at, limit)) for partner in partners], limit)
+
+        return tuple(map(owed.item, await self._reader.ask(question)))
 
     async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
         statement = select(command.c.request_digest, command.c.response).where(

@@ -40,12 +40,14 @@ class StoredOverview:
             message.c.direction, message.c.state
         )
         waiting = select(func.count().label("n")).where(outgoing.c.run_at.is_not(None))
-        states, owed, size = await self._reader.ask(
-            lambda rows: (rows(by_state), rows(waiting), rows(select(log_head.c.size)))
+        given_up = select(func.count().label("n")).where(outgoing.c.state == "dead")
+        states, owed, dead, size = await self._reader.ask(
+            lambda rows: (rows(by_state), rows(waiting), rows(given_up), rows(select(log_head.c.size)))
         )
         return {
             **{f"{row['direction']}bound.{row['state']}": row["n"] for row in states},
             "owed": owed[0]["n"],
+            "owed.dead": dead[0]["n"],
             "log.size": size[0]["size"] if size else 0,
         }
 

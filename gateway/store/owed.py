@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Column, ColumnElement, Select, func, select, update
 
 from gateway.core.commands import ClaimOutgoing, SettleOutgoing
 from gateway.core.retry import DeadLetter, Expire, HoldLane, RetryAt
@@ -78,7 +78,7 @@ def settle_outgoing(tx: Transaction, settle: SettleOutgoing) -> bool:
             state, run_at = "done", None
         case RetryAt(at=at):
             state, run_at = "ready", micros(at)
-        case HoldLane() | DeadLetter() | Expire():
+        case HoldLane() | DeadLetter() | Expire():  # kept, and counted: nothing tries it again
             state, run_at = "dead", None
         case _:
             assert_never(settle.next)
@@ -90,9 +90,38 @@ def settle_outgoing(tx: Transaction, settle: SettleOutgoing) -> bool:
     return changed == 1
 
 
-def due(now: int, limit: int) -> Select[Any]:
-    """Items whose time has come, oldest first."""
-    return select(outgoing).where(outgoing.c.run_at <= now).order_by(outgoing.c.run_at, outgoing.c.id).limit(limit)
+def held_by(token: Column[Any], tokens: frozenset[bytes] | None) -> ColumnElement[bool]:
+    """The condition of being leased under one of these tokens; None: under any."""
+    return token.is_not(None) if tokens is None else token.in_(tokens)
+
+
+def release(tx: Transaction, tokens: frozenset[bytes] | None, now: int) -> int:
+    """Make items under these leases due again; return how many there were."""
+    under = outgoing.c.run_at.is_not(None) & held_by(
+        outgoing.c.lease_token, tokens
+    )  # run_at: the condition of the index
+    ready = {"state": "ready", "run_at": now, "lease_token": None, "lease_until": None}
+    return tx.change(update(outgoing).where(under).values(ready))
+
+
+def partners_due(now: int) -> Select[Any]:
+    """The partners to whom something is due, whoever waited longest first."""
+    return (
+        select(outgoing.c.partner)
+        .where(outgoing.c.run_at <= now)
+        .group_by(outgoing.c.partner)
+        .order_by(func.min(outgoing.c.run_at))
+    )
+
+
+def items_due(partner: str, now: int, limit: int) -> Select[Any]:
+    """One partner's items whose time has come, oldest first."""
+    return (
+        select(outgoing)
+        .where(outgoing.c.partner == partner, outgoing.c.run_at <= now)
+        .order_by(outgoing.c.run_at, outgoing.c.id)
+        .limit(limit)
+    )
 
 
 def item(row: Mapping[str, Any]) -> OutgoingItem:

@@ -15,9 +15,9 @@ from sqlalchemy import delete, select
 from gateway.core.commands import AddBundle, PutPartner
 from gateway.core.errors import ConflictError
 from gateway.ports import Partner
-from gateway.store import owed
+from gateway.store import lanes, owed
 from gateway.store.readers import Reader
-from gateway.store.schema import bundle, partner
+from gateway.store.schema import bundle, message, partner
 from gateway.store.transaction import Transaction
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
@@ -39,6 +39,7 @@ def put_partner(tx: Transaction, put: PutPartner) -> None:
         fetched_at=put.fetched_at,
     )
     tx.append(put.entry)
+    lanes.look_again(tx, put.entry.at_us, message.c.partner == put.org)
 
 
 def add_bundle(tx: Transaction, add: AddBundle) -> bool:
@@ -51,6 +52,7 @@ def add_bundle(tx: Transaction, add: AddBundle) -> bool:
     if held and held[0]["jws"] != add.jws:
         raise ConflictError("another bundle has this seq")
     _refreshed(tx, add.org, add.fetched_at)
+    lanes.look_again(tx, add.entry.at_us, message.c.partner == add.org)
     if held:
         return False
     tx.change(delete(bundle).where(same))  # a row that was tampered with
@@ -112,7 +114,7 @@ class StoredPartners:
         try:
             history = replay_history(stored, org=org)
         except BundleError as error:
-            self._reader.seal.alarm(UNREADABLE, {"org": org, "cause": error.code})
+            self._reader.seal.tell(UNREADABLE, {"org": org, "cause": error.code}, org, error.code)
             return None
         self._parsed[org] = history
         return history

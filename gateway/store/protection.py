@@ -8,10 +8,11 @@ from typing import Final
 from sqlalchemy import and_, delete, or_, select
 
 from gateway.core.commands import Intend, Protect
+from gateway.store import lanes
 from gateway.store.readers import Reader
 from gateway.store.schema import intention
 from gateway.store.schema import protection as table
-from gateway.store.times import seconds
+from gateway.store.times import micros, seconds
 from gateway.store.transaction import Transaction
 
 LOCATION: Final = "location"
@@ -22,6 +23,7 @@ def protect(tx: Transaction, protect: Protect) -> int:
     tx.append(protect.entry)
     if protect.add:
         return add(tx, protect.tags, protect.kinds, seconds(protect.now))
+    lanes.look_again(tx, micros(protect.now))
     return tx.change(delete(table).where(table.c.tag.in_(protect.tags), table.c.kind.in_(protect.kinds)))
 
 

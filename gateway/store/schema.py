@@ -200,7 +200,7 @@ outgoing: Final = Table(
     UniqueConstraint("partner", "kind", "ref"),
     CheckConstraint("state in ('ready', 'leased', 'done', 'dead')", name="state"),
 )
-Index("ix_outgoing_due", outgoing.c.run_at, sqlite_where=outgoing.c.run_at.is_not(None))
+Index("ix_outgoing_due", outgoing.c.partner, outgoing.c.run_at, sqlite_where=outgoing.c.run_at.is_not(None))
 command: Final = Table(
     "command",
     metadata,
@@ -339,5 +339,3 @@ checkpoint: Final = Table(
     _text("note"),
     _number("signed_at"),
 )
-
-APPEND_ONLY: Final = ("log_entry", "log_node", "checkpoint")  # triggers refuse UPDATE and DELETE (log A2)

@@ -6,12 +6,17 @@ place that knows `pysqlite3`, which carries its own and is given to SQLAlchemy. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pysqlite3.dbapi2 as pysqlite3
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+from gateway.core.errors import SafehandError
 
 FIRST_AFFECTED: Final = (3, 7, 0)
 LAST_AFFECTED: Final = (3, 51, 2)
@@ -24,10 +29,16 @@ _WRITER: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRA
 _READER: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
 
 
-class SqliteVersionError(Exception):
+class SqliteVersionError(SafehandError):
     """The SQLite at hand can lose commits."""
 
     code = "sqlite.version"
+
+
+class StoreUnavailableError(SafehandError):
+    """The database file cannot be opened: not ours to read, no database, or another process keeps it."""
+
+    code = "store.unavailable"
 
 
 def check_version(version: tuple[int, int, int]) -> None:
@@ -81,6 +92,17 @@ def reader_engine(path: Path, connections: int = 0) -> Engine:
     )
     _set_up(engine, (*_COMMON, *_READER), begin="BEGIN")
     return engine
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Turn what the operating system and SQLite say of a file that cannot be opened into StoreUnavailableError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+    except DBAPIError as error:
+        raise StoreUnavailableError(f"{path} cannot be opened: {error.orig}") from error
 
 
 def _set_up(engine: Engine, pragmas: tuple[str, ...], *, begin: str) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Executable, Row, Select, Table, func, insert, select
 from sqlalchemy.sql.dml import UpdateBase
 
+from contracts.names import ZERO_DIGEST
 from gateway.core.commands import Heads, LogEntry
 from gateway.core.errors import HeadsMovedError
 from gateway.store import schema
@@ -22,8 +23,6 @@ from gateway.store.vault import Vault
 from gateway.tlog.entry import leaf_hash
 
 R = TypeVar("R")
-
-NO_EVENTS: Final = "sha256:" + "0" * 64  # the head of an empty chain (envelope section 10)
 
 
 class Slot:
@@ -141,7 +140,7 @@ class Transaction:
         if not parties:
             return None
         events = self.read_sealed(schema.agreement_event, schema.agreement_event.c.digest == digest)
-        tips = {parties[0]["party_a"]: NO_EVENTS, parties[0]["party_b"]: NO_EVENTS}
+        tips: dict[str, str] = {parties[0]["party_a"]: ZERO_DIGEST, parties[0]["party_b"]: ZERO_DIGEST}
         places = set()
         for row in sorted(events, key=lambda row: row["n"]):
             if (row["org"], row["n"]) in places:

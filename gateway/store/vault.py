@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
+from gateway.core.errors import SafehandError
 from gateway.store.rows import encode
 
 ENVELOPE: Final = "envelope"
@@ -25,7 +26,7 @@ _KEY: Final = 32
 _NONCE: Final = 12
 
 
-class VaultError(Exception):
+class VaultError(SafehandError):
     """Content at rest that cannot be opened: another key-encryption key, or bytes that are not the ones stored."""
 
     code = "vault.unreadable"

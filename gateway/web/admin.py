@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import structlog
 from aiohttp import web
 
 from contracts.document import read_loose
@@ -16,12 +15,11 @@ from contracts.errors import DocumentError
 from gateway import acts
 from gateway.core.errors import SubmissionRefusedError
 from gateway.ports import Exchange
-from gateway.web.problems import problem_of
+from gateway.web.middleware import guard
+from gateway.web.problems import Problem, fault_of, problem_of
 
 _REQUEST_LIMIT = 4 * 1024 * 1024
 _CHANGES_KEYS = "keys.publish"
-
-log = structlog.get_logger("safehand.admin")
 
 
 def admin_app(exchange: Exchange, published: Callable[[], Awaitable[None]]) -> web.Application:
@@ -35,7 +33,7 @@ def admin_app(exchange: Exchange, published: Callable[[], Awaitable[None]]) -> w
             await published()
         return web.Response(body=answer, content_type="application/json")
 
-    app = web.Application(middlewares=[_problems], client_max_size=_REQUEST_LIMIT)
+    app = web.Application(middlewares=[guard(_face, _fault)], client_max_size=_REQUEST_LIMIT)
     app.router.add_post("/acts/{name}", act)
     return app
 
@@ -50,27 +48,14 @@ def _arguments(data: bytes) -> dict[str, object]:
     return value
 
 
-@web.middleware
-async def _problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException:
-        raise
-    except Exception as error:  # noqa: BLE001 - the outermost place; a bug is named by its type alone
-        problem = problem_of(error)
-        if problem is None:
-            log.error("act-failed", error=type(error).__name__)  # noqa: TRY400 - a traceback can hold values
-            return web.json_response(
-                {
-                    "title": "A fault of ours",
-                    "status": 500,
-                    "code": "fault",
-                    "detail": type(error).__name__,
-                    "exit": 1,
-                    "breaches": [],
-                },
-                status=500,
-            )
-        return web.json_response(problem.members(), status=problem.status, content_type="application/problem+json")
+def _face(error: Exception) -> web.Response | None:
+    problem = problem_of(error)
+    return None if problem is None else _answer(problem)
+
+
+def _fault(error: Exception) -> web.Response:
+    return _answer(fault_of(error))
+
+
+def _answer(problem: Problem) -> web.Response:
+    return web.json_response(problem.members(), status=problem.status, content_type="application/problem+json")

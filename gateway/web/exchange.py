@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from aiohttp import hdrs, web
 
 from contracts.names import is_digest, is_organisation
-from gateway import delivery, governing, inbound, partner_keys, repeats
+from gateway import governing, inbound, partner_keys, receipts, repeats
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -92,7 +92,7 @@ def exchange_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def face(error: SafehandError) -> web.Response | None:
+def face(error: Exception) -> web.Response | None:
     """Return what a partner sees of an error (envelope section 6); None for a fault of ours."""
     if isinstance(error, NotYetError | BusyError):
         wait = error.retry_after if isinstance(error, NotYetError) else _BUSY_AGAIN
@@ -121,7 +121,7 @@ class _Routes:
     async def post_receipt(self, request: web.Request) -> web.Response:
         async with self._gate.post(request, self._limits.receipts) as post:
             await repeats.check_receipt(post.body, post.idempotency_key, post.org, self._exchange)
-            await delivery.take_receipt(post.body, post.org, self._exchange)
+            await receipts.take(post.body, post.org, self._exchange)
             return web.Response(status=204)
 
     async def post_event(self, request: web.Request) -> web.Response:

@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 
 from gateway import partner_keys
 from gateway.core.errors import NotYetError, SafehandError
-from gateway.ports import Exchange, Partner
+from gateway.ports import Exchange
 from gateway.watch import logger
 from gateway.web.middleware import PARTNER, template
 from keys.errors import HttpSignatureError
@@ -99,7 +99,6 @@ class Gate:
         self._nonces = NonceMemory(limit=NONCE_LIMIT)
         self._partners = Slots(limits.in_flight)
         self._strangers = Slots(limits.strangers)
-        self._refreshed: dict[str, int] = {}
 
     @asynccontextmanager
     async def post(self, request: web.Request, limit: int) -> AsyncIterator[SignedPost]:
@@ -150,7 +149,7 @@ class Gate:
             raise HttpSignatureError("http.partner", "only verified partners are let in")
         at = int(now.timestamp())
         public = partner.newest.http_key_for(claimed.kid, at)
-        if public is None and self._may_refresh(partner, at):
+        if public is None:
             try:
                 partner = await partner_keys.refresh(partner, now, self._exchange)
             except NotYetError as error:
@@ -159,14 +158,6 @@ class Gate:
         if public is None:
             raise HttpSignatureError("http.key", "no HTTP key in force has this id")
         return public
-
-    def _may_refresh(self, partner: Partner, at: int) -> bool:
-        """At most once a minute, whatever came of the last time: key ids are public, so anybody can ask for this."""
-        last = self._refreshed.get(partner.org)
-        if last is not None and abs(at - last) < partner_keys.REFRESH_AT_MOST:
-            return False
-        self._refreshed[partner.org] = at
-        return True
 
     def _admit(self, request: web.Request, claimed: ClaimedSignature, body: bytes, now: datetime) -> None:
         try:

@@ -1,7 +1,8 @@
 """Around every handler: what leaves when something goes wrong, and what of it is told to the operator.
 
-One of the two places where `except Exception` stands. A refusal has no body but the one its listener chose for it, a bug
-has none at all; the local log gets type, code and the route's template, never a path, a query or a value.
+The outermost place of both listeners; the worker has one around each attempt, and the command line one around each command.
+A refusal and a bug have no body but the one their listener chose; the local log gets type, code and the route's template,
+never a path, a query or a value.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.core.errors import SafehandError
 from gateway.watch import logger
 
-Face = Callable[[SafehandError], web.Response | None]
+Face = Callable[[Exception], web.Response | None]
 """What the other side of a listener sees of an error that was raised on purpose; None: it is a fault of ours."""
+
+Fault = Callable[[Exception], web.Response]
+"""What the other side of a listener sees of a fault of ours."""
 
 PARTNER: Final = web.RequestKey("partner", str)
 """The organisation whose signature on the request was verified."""
@@ -26,8 +29,13 @@ _KEPT = (hdrs.RETRY_AFTER, hdrs.ALLOW)
 _log = logger("safehand.web")
 
 
-def guard(face: Face) -> Middleware:
-    """Return the outermost middleware of a listener whose errors look like `face`."""
+def bare_fault(_: Exception) -> web.Response:
+    """A partner is told nothing of a fault of ours but that there was one."""
+    return web.Response(status=500)
+
+
+def guard(face: Face, fault: Fault = bare_fault) -> Middleware:
+    """Return the outermost middleware of a listener whose errors look like `face`, and its bugs like `fault`."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -35,14 +43,13 @@ def guard(face: Face) -> Middleware:
             return await handler(request)
         except web.HTTPException as refusal:
             return _bare(refusal)
-        except SafehandError as error:
+        except Exception as error:  # noqa: BLE001 - the outermost place: nothing of a bug reaches the other side
             answer = face(error)
             if answer is None:
-                return _fault(request, error)
+                _log.error("request-failed", route=template(request), partner=request.get(PARTNER), exc_info=error)
+                return fault(error)
             _tell_refusal(request, error, answer.status)
             return answer
-        except Exception as error:  # noqa: BLE001 - the outermost place: nothing of a bug reaches the other side
-            return _fault(request, error)
 
     return middleware
 
@@ -65,18 +72,12 @@ def _bare(refusal: web.HTTPException) -> web.Response:
     return web.Response(status=refusal.status, headers=headers)
 
 
-def _tell_refusal(request: web.Request, error: SafehandError, status: int) -> None:
-    details = {name: getattr(error, name) for name in ("step", "cause") if hasattr(error, name)}
+def _tell_refusal(request: web.Request, error: Exception, status: int) -> None:
+    details = {name: getattr(error, name) for name in ("code", "step", "cause") if hasattr(error, name)}
     _log.warning(
         "request-refused",
         route=template(request),
         partner=request.get(PARTNER),
-        code=error.code,
         status=status,
         **details,
     )
-
-
-def _fault(request: web.Request, error: Exception) -> web.Response:
-    _log.error("request-failed", route=template(request), partner=request.get(PARTNER), exc_info=error)
-    return web.Response(status=500)

@@ -16,7 +16,7 @@ import pytest
 from msgspec import to_builtins
 
 from adapters.port import Handover, Parcel
-from gateway import delivery
+from gateway import receipts
 from gateway.core import receipt
 from gateway.core.errors import ReceiptRejectedError
 from gateway.core.lifecycle import ReceiptEvent, State
@@ -385,28 +385,28 @@ async def test_receipt_posted_by_another_organisation_is_refused(town: Town) -> 
     message = await sent(town)
     taken = make_receipt_of(message, ReceiptEvent.TAKEN)
     with pytest.raises(ReceiptRejectedError):
-        await delivery.take_receipt(taken, C, town.a.exchange)
-    await delivery.take_receipt(taken, B, town.a.exchange)
+        await receipts.take(taken, C, town.a.exchange)
+    await receipts.take(taken, B, town.a.exchange)
     assert message.state is State.TAKEN
 
 
 async def test_receipt_for_no_message_of_ours_is_refused(town: Town) -> None:
     with pytest.raises(ReceiptRejectedError):
-        await delivery.take_receipt(make_receipt(seal_it()), B, town.a.exchange)
+        await receipts.take(make_receipt(seal_it()), B, town.a.exchange)
 
 
 async def test_receipt_taken_twice_changes_nothing(town: Town) -> None:
     message = await sent(town)
     taken = make_receipt_of(message, ReceiptEvent.TAKEN)
     for _ in range(3):
-        await delivery.take_receipt(taken, B, town.a.exchange)
+        await receipts.take(taken, B, town.a.exchange)
     assert town.a.kinds().count("taken") == 1
 
 
 async def test_rejection_after_delivery_changes_nothing(town: Town) -> None:
     message = await sent(town)
     rejected = make_receipt_of(message, ReceiptEvent.REJECTED)
-    await delivery.take_receipt(rejected, B, town.a.exchange)
+    await receipts.take(rejected, B, town.a.exchange)
     assert message.state is State.DELIVERED
 
 

@@ -26,6 +26,7 @@ from gateway.core.commands import (
     PutPartner,
     Reception,
     Record,
+    ReleaseLeases,
     SettleOutgoing,
     Submit,
     TakeReceipt,
@@ -73,6 +74,7 @@ from tests.support.store import (
     OWN,
     PARTNER,
     START,
+    ZEROS,
     at,
     entries_for,
     make_acknowledge,
@@ -565,6 +567,49 @@ async def test_held_messages_are_looked_at_at_once_when_their_agreement_has_a_ne
     assert await state(subject, behind) is State.QUEUED
 
 
+async def test_held_messages_are_looked_at_at_once_when_a_child_is_taken_off_the_protection_list(
+    subject: Subject,
+) -> None:
+    held = [await submitted(subject, b"1"), await submitted(subject, b"2", THIRD)]
+    for submit in held:
+        await subject.store.write(hold(submit, look_again=10_000))
+    await subject.store.write(protect(now=20))
+    assert await due(subject, 30) == []
+    await subject.store.write(protect(add=False, now=20))
+    assert await due(subject, 19) == []
+    assert set(await due(subject, 20)) == {submit.message.id for submit in held}
+
+
+async def test_held_messages_are_looked_at_at_once_when_their_partner_is_written_anew(subject: Subject) -> None:
+    submit, other = await submitted(subject, b"1"), await submitted(subject, b"2", THIRD)
+    for one in (submit, other):
+        await subject.store.write(hold(one, "partner.unverified", look_again=10_000))
+    await subject.store.write(put(when=20))
+    assert await due(subject, 19) == []
+    assert await due(subject, 20) == [submit.message.id]
+
+
+async def test_held_messages_are_looked_at_at_once_when_their_partners_keys_are_fetched(subject: Subject) -> None:
+    submit, other = await submitted(subject, b"1"), await submitted(subject, b"2", THIRD)
+    bundle = make_bundle(PARTNER)
+    await subject.store.write(put())
+    for when in (20, 200):  # new, and held already but fetched again: no longer stale
+        for one in (submit, other):
+            await subject.store.write(hold(one, "partner.keys-stale", look_again=10_000))
+        await subject.store.write(add(bundle, when=when))
+        assert await due(subject, when - 1) == []
+        assert await due(subject, when) == [submit.message.id]
+
+
+async def test_what_waits_for_a_person_goes_on_waiting_whatever_changes(subject: Subject) -> None:
+    submit, behind = await submitted(subject), await submitted(subject)
+    await subject.store.write(make_fail(await lease(subject, submit), submit.message.id, HoldLane(status=404)))
+    for command in (make_event(2), put(), add(make_bundle(PARTNER)), protect(), protect(add=False)):
+        await subject.store.write(command)
+    await subject.store.write(move(behind, Event.CANCEL))  # and its lane is looked at anew
+    assert await due(subject, MUCH_LATER) == []
+
+
 @pytest.mark.parametrize("before", [state for state in REACHED if state not in (State.QUEUED, State.HELD)])
 async def test_what_is_under_way_or_over_is_not_held(subject: Subject, before: State) -> None:
     submit = await submitted(subject)
@@ -824,6 +869,13 @@ async def test_partners_take_turns(subject: Subject) -> None:
     assert lone.message.id in {candidate.message_id for candidate in first_two}
 
 
+async def test_the_partner_that_waited_longest_is_first_to_have_its_turn(subject: Subject) -> None:
+    for partner, when in (("la-904", 1), (PARTNER, 3), (THIRD, 2)):
+        await subject.store.write(make_submit(partner=partner, when=at(when)))
+    candidates = await subject.outbox.due(at(10), 2)
+    assert [candidate.partner for candidate in candidates] == ["la-904", THIRD]
+
+
 # --- receiving
 
 
@@ -965,6 +1017,22 @@ async def test_a_repeated_acknowledgement_answers_the_first_receipt(subject: Sub
     assert len(await subject.outbox.owed(at(0), 10)) == 1
 
 
+async def test_every_opening_is_logged_and_there_is_one_receipt_for_all(subject: Subject) -> None:
+    own = message_id()
+    await subject.store.write(make_receive(id=own))
+    opening = make_acknowledge(own, ReceiptEvent.COLLECTED)
+    first = await subject.store.write(opening)
+    (owed,) = await subject.outbox.owed(at(0), 10)
+    for event in (ReceiptEvent.COLLECTED, ReceiptEvent.TAKEN, ReceiptEvent.TAKEN, ReceiptEvent.COLLECTED):
+        answer = await subject.store.write(make_acknowledge(own, event))
+        assert (answer == first) is (event is ReceiptEvent.COLLECTED)
+    assert subject.kinds(own) == ["received", "collected", "collected", "handed-over", "collected"]
+    stored = await arrived(subject, own)
+    assert stored.state is InboundState.COLLECTED
+    assert [event for event, _ in stored.receipts] == ["checked", "collected", "taken"]
+    assert [item.ref for item in await subject.outbox.owed(at(0), 10)] == [owed.ref, f"{own}/taken"]
+
+
 async def test_a_repeated_acknowledgement_answers_the_first_receipt_after_it_arrived(subject: Subject) -> None:
     own = message_id()
     await subject.store.write(make_receive(id=own))
@@ -1052,7 +1120,9 @@ async def test_an_item_given_up_is_owed_no_more(subject: Subject, what: Next) ->
     await subject.store.write(claim_outgoing(item.id))
     assert await subject.store.write(settle(item.id, what)) is True
     assert await subject.outbox.owed(at(MUCH_LATER), 10) == ()
-    assert (await subject.overview.counts())["owed"] == 0
+    counts = await subject.overview.counts()
+    assert (counts["owed"], counts["owed.dead"]) == (0, 1)
+    assert await subject.store.write(claim_outgoing(item.id, now=MUCH_LATER)) is False
 
 
 async def test_an_item_is_leased_to_one_at_a_time(subject: Subject) -> None:
@@ -1086,10 +1156,113 @@ async def test_the_oldest_debts_come_first(subject: Subject) -> None:
     assert [item.ref for item in await subject.outbox.owed(at(100), 2)] == hashes[:2]
 
 
+async def test_partners_take_turns_in_what_they_are_owed(subject: Subject) -> None:
+    for n in range(2, 7):
+        await subject.store.write(make_event(n, push_to=PARTNER, now=at(n)))
+    lone = make_event(7, push_to=THIRD, now=at(50))
+    await subject.store.write(lone)
+    mine = [make_event(n).event.hash for n in range(2, 7)]
+    assert [item.ref for item in await subject.outbox.owed(at(50), 3)] == [mine[0], lone.event.hash, mine[1]]
+    assert [item.ref for item in await subject.outbox.owed(at(49), 3)] == mine[:3]
+
+
+async def test_the_partner_that_is_owed_longest_comes_first(subject: Subject) -> None:
+    for n, partner, when in ((2, "la-904", 1), (3, PARTNER, 3), (4, THIRD, 2)):
+        await subject.store.write(make_event(n, push_to=partner, now=at(when)))
+    assert [item.partner for item in await subject.outbox.owed(at(10), 2)] == ["la-904", THIRD]
+
+
+# --- a graceful stop
+
+
+def release(*tokens: bytes, now: float = 10) -> ReleaseLeases:
+    return ReleaseLeases(tokens=frozenset(tokens), now=at(now))
+
+
+async def test_a_released_lease_leaves_its_message_queued_and_due_at_once(subject: Subject) -> None:
+    submit, behind = await submitted(subject), await submitted(subject)
+    leased = await lease(subject, submit)
+    entries = subject.log()
+    assert await subject.store.write(release(leased.token)) == 1
+    assert await state(subject, submit) is State.QUEUED
+    assert await due(subject, 9) == []
+    candidate = await in_turn(subject, submit, 10)
+    assert (candidate.attempts, candidate.first_attempt_at, candidate.last_statuses) == (1, at(0), (None,))
+    assert await state(subject, behind) is State.QUEUED
+    assert subject.log() == entries
+    assert (await lease(subject, submit, now=10)).attempt == 2
+
+
+async def test_the_end_of_an_attempt_under_a_released_lease_changes_nothing(subject: Subject) -> None:  # I8
+    submit = await submitted(subject)
+    leased = await lease(subject, submit)
+    await subject.store.write(release(leased.token))
+    assert await subject.store.write(make_complete(leased, submit.message.id)) is False
+    assert await subject.store.write(make_fail(leased, submit.message.id, DeadLetter())) is False
+    assert await state(subject, submit) is State.QUEUED
+
+
+async def test_a_lease_that_ended_is_released_while_nobody_has_taken_over(subject: Subject) -> None:
+    submit = await submitted(subject)
+    late = await lease(subject, submit)
+    assert await subject.store.write(release(late.token, now=100)) == 1
+    current = await lease(subject, submit, now=100)
+    assert await subject.store.write(release(late.token, now=101)) == 0
+    assert await subject.store.write(make_complete(current, submit.message.id)) is True
+
+
+async def test_a_released_lease_leaves_its_item_owed_at_once(subject: Subject) -> None:
+    item = await owing(subject)
+    await subject.store.write(claim_outgoing(item.id, b"mine"))
+    assert await subject.store.write(release(b"mine")) == 1
+    assert await subject.outbox.owed(at(9), 10) == ()
+    assert await subject.outbox.owed(at(10), 10) == (replace(item, attempts=1, first_attempt_at=at(0)),)
+    assert await subject.store.write(settle(item.id, None, b"mine")) is False
+    assert await subject.store.write(claim_outgoing(item.id, b"next", now=10)) is True
+
+
+async def test_only_the_leases_named_are_released_and_all_of_them(subject: Subject) -> None:
+    one, two, other = [await submitted(subject, b"%d" % n) for n in range(3)]
+    item = await owing(subject)
+    await subject.store.write(claim_outgoing(item.id, b"item"))
+    heads = make_heads(a=make_event(2).event.hash)
+    tokens = []
+    for submit in (one, two, other):
+        leased = await subject.store.write(make_claim(await in_turn(subject, submit), heads=heads))
+        assert leased is not None
+        tokens.append(leased.token)
+    assert await subject.store.write(release(tokens[0], tokens[1], b"item", b"unknown")) == 3
+    assert [await state(subject, submit) for submit in (one, two, other)] == [
+        State.QUEUED,
+        State.QUEUED,
+        State.SENDING,
+    ]
+    assert await subject.store.write(release(tokens[0], b"item")) == 0
+    assert await subject.store.write(release()) == 0
+
+
+async def test_whoever_takes_over_the_home_releases_every_lease(subject: Subject) -> None:
+    submit, item = await submitted(subject), await owing(subject)
+    await subject.store.write(claim_outgoing(item.id, b"item"))
+    heads = make_heads(a=make_event(2).event.hash)
+    assert await subject.store.write(make_claim(await in_turn(subject, submit), heads=heads)) is not None
+    assert await subject.store.write(ReleaseLeases(tokens=None, now=at(10))) == 2
+    assert await state(subject, submit) is State.QUEUED
+    assert await subject.store.write(ReleaseLeases(tokens=None, now=at(10))) == 0
+
+
+async def test_what_was_settled_is_not_released(subject: Subject) -> None:
+    submit = await submitted(subject)
+    leased = await lease(subject, submit)
+    await subject.store.write(make_complete(leased, submit.message.id))
+    assert await subject.store.write(release(leased.token)) == 0
+    assert await state(subject, submit) is State.DELIVERED
+
+
 # --- partners and bundles
 
 
-def put(*, verified_by: tuple[str, ...] = ("one", "two"), fetched_at: int = 100) -> PutPartner:
+def put(*, verified_by: tuple[str, ...] = ("one", "two"), fetched_at: int = 100, when: float = 0) -> PutPartner:
     return PutPartner(
         org=PARTNER,
         name="Council B",
@@ -1098,17 +1271,17 @@ def put(*, verified_by: tuple[str, ...] = ("one", "two"), fetched_at: int = 100)
         route="peer",
         duty_number="020 7946 0000",
         fetched_at=fetched_at,
-        entry=make_entry("partner-verified", partner=PARTNER),
+        entry=make_entry("partner-verified", when=at(when), partner=PARTNER),
     )
 
 
-def add(bundle: KeyBundle, *, fetched_at: int = 200, broadcast_to: tuple[str, ...] = ()) -> AddBundle:
+def add(bundle: KeyBundle, *, fetched_at: int = 200, broadcast_to: tuple[str, ...] = (), when: float = 0) -> AddBundle:
     return AddBundle(
         org=bundle.org,
         seq=bundle.seq,
         jws=bundle.jws,
         fetched_at=fetched_at,
-        entry=make_entry("key-bundle", partner=bundle.org),
+        entry=make_entry("key-bundle", when=at(when), partner=bundle.org),
         broadcast_to=broadcast_to,
     )
 
@@ -1246,8 +1419,66 @@ async def test_an_event_on_an_agreement_that_is_not_held_is_refused(subject: Sub
     assert await log_size(subject) == 1
 
 
+@pytest.mark.parametrize(
+    ("n", "own_head"),
+    [
+        (1, ZEROS),  # beside our first
+        (2, ZEROS),  # after nothing, where there is one
+        (2, make_event(2).event.hash),  # after one that is not held
+        (3, make_event(1).event.hash),  # a place left out
+        (1, make_event(1).event.hash),
+        (0, make_event(1).event.hash),
+    ],
+)
+async def test_an_own_event_that_would_fork_our_chain_is_refused(subject: Subject, n: int, own_head: str) -> None:
+    before = await held(subject), subject.log()
+    forking = make_event(n, data=b"another event", push_to=PARTNER)
+    with pytest.raises(HeadsMovedError):
+        await subject.store.write(replace(forking, own_head=own_head))
+    assert (await held(subject), subject.log()) == before
+    assert await subject.outbox.owed(at(MUCH_LATER), 10) == ()
+
+
+async def test_of_two_own_events_written_after_the_same_one_the_second_is_refused(subject: Subject) -> None:
+    first, second = make_event(2), make_event(2, data=b"written at the same time")
+    assert await subject.store.write(first) is True
+    with pytest.raises(HeadsMovedError):
+        await subject.store.write(second)
+    assert [event.hash for event in (await held(subject)).events] == [make_event(1).event.hash, first.event.hash]
+    assert await subject.store.write(replace(make_event(3), own_head=first.event.hash)) is True
+
+
+async def test_an_own_event_that_is_refused_leaves_no_agreement(subject: Subject) -> None:
+    other = make_file(digest_=OTHER_DIGEST, version=2)
+    with pytest.raises(HeadsMovedError):
+        await subject.store.write(make_event(2, file=other))
+    assert await subject.agreements.get(OTHER_DIGEST) is None
+    assert await subject.store.write(make_event(1, file=other)) is True
+
+
+async def test_an_own_event_held_already_is_no_fork_however_late_it_comes_again(subject: Subject) -> None:
+    await subject.store.write(make_event(2))
+    assert await subject.store.write(make_event(1)) is False
+    assert await log_size(subject) == 2
+
+
+async def test_our_chains_on_two_agreements_are_two(subject: Subject) -> None:
+    other = make_file(digest_=OTHER_DIGEST, version=2)
+    assert await subject.store.write(make_event(1, data=b"the first there", file=other)) is True
+    assert await subject.store.write(make_event(2)) is True
+
+
+async def test_an_own_event_is_not_written_after_a_fork(subject: Subject) -> None:
+    fork = replace(make_event(1, data=b"another first event"), own_head=None)
+    await subject.store.write(fork)
+    for head in (make_event(1).event.hash, fork.event.hash):
+        for n in (2, 3):
+            with pytest.raises(HeadsMovedError):
+                await subject.store.write(replace(make_event(n), own_head=head))
+
+
 async def test_a_fork_is_kept_and_nothing_is_submitted_or_received_on_it(subject: Subject) -> None:
-    fork = make_event(1, data=b"another first event")
+    fork = replace(make_event(1, data=b"another first event"), own_head=None)  # as a partner shows it to us
     assert await subject.store.write(fork) is True
     assert await subject.store.write(fork) is False
     assert {event.hash for event in (await held(subject)).events} == {make_event(1).event.hash, fork.event.hash}
@@ -1292,8 +1523,8 @@ async def test_the_same_id_and_version_with_another_partner_is_another_agreement
 # --- the protection list, and acts that need two people
 
 
-def protect(*, add: bool = True, kinds: frozenset[str] = frozenset({"location"})) -> Protect:
-    return Protect(tags=TAGS, kinds=kinds, add=add, now=at(0), entry=make_entry("protection-changed"))
+def protect(*, add: bool = True, kinds: frozenset[str] = frozenset({"location"}), now: float = 0) -> Protect:
+    return Protect(tags=TAGS, kinds=kinds, add=add, now=at(now), entry=make_entry("protection-changed"))
 
 
 def intend(by: str, *, act: bytes = b"a" * 32, now: int = 1_000, not_before: int = 0) -> Intend:
@@ -1389,7 +1620,7 @@ async def test_lists_show_the_newest_headers_and_no_body(subject: Subject) -> No
 
 
 async def test_counts_are_by_state_and_of_what_is_owed_and_logged(subject: Subject) -> None:
-    assert await subject.overview.counts() == {"owed": 0, "log.size": 1}
+    assert await subject.overview.counts() == {"owed": 0, "owed.dead": 0, "log.size": 1}
     assert await subject.overview.protected() == {}
     await submitted(subject)
     await bring(subject, await submitted(subject, b"other"), State.DELIVERED)
@@ -1404,5 +1635,6 @@ async def test_counts_are_by_state_and_of_what_is_owed_and_logged(subject: Subje
         "inbound.taken": 1,
         "inbound.refused": 1,
         "owed": 1,
+        "owed.dead": 0,
         "log.size": 7,
     }

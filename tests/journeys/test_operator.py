@@ -4,84 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pysqlite3
 import pytest
-from click.testing import CliRunner, Result
 
-from gateway.cli.main import main
 from gateway.home import Home
-from keys.sources.keystore import LOWEST, KeystoreFile, read_passphrase
-
-PASSPHRASE = "an invented passphrase\n"
-CANARY = "Zebulonia"
-
-
-@dataclass(frozen=True)
-class Operator:
-    folder: Path
-
-    @property
-    def home(self) -> Path:
-        return self.folder / "home"
-
-    def run(self, *arguments: str, home: Path | None = None) -> Result:
-        return CliRunner().invoke(main, ["--home", str(home or self.home), *arguments])
-
-    def serve(self, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """In a process of its own: a server sets up logging for all of the process it runs in."""
-        command = [sys.executable, "-m", "gateway", "--home", str(home or self.home), "serve"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-    def done(self, *arguments: str, home: Path | None = None) -> str:
-        result = self.run(*arguments, home=home)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def ask(self, *arguments: str) -> Any:
-        return json.loads(self.done(*arguments, "--json"))
-
-    def file(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.write_text(text)
-        path.chmod(0o600)
-        return str(path)
-
-    def init(self, home: Path) -> Result:
-        return self.run(
-            "init", "--org", "la-207", "--name", "Council A", "--public-url", "https://a.example",
-            "--passphrase-file", self.file("passphrase", PASSPHRASE), home=home,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def operator() -> Iterator[Operator]:
-    with tempfile.TemporaryDirectory(prefix="sh-") as name:
-        one = Operator(Path(name))
-        assert one.init(one.home).exit_code == 0
-        secret = ("--passphrase-file", one.file("passphrase", PASSPHRASE))
-        root, request, bundle = (str(one.folder / n) for n in ("root.keystore", "request", "bundle.jws"))
-        one.done("root", "init", root, "--org", "la-207", *secret)
-        one.done("keys", "request", "--out", request, *secret)
-        one.done("root", "sign", request, "--root", root, "--out", bundle, "--yes", *secret)
-        one.done("keys", "publish", bundle, *secret)
-        make_cheap(Home(one.home))
-        yield one
-
-
-def make_cheap(home: Home) -> None:
-    """Write the keystores again at the lowest cost, as every command below opens them."""
-    for name in ("gateway", "index"):
-        keys, path = home.keystore(name).load(), home.secrets / f"{name}.keystore"
-        path.unlink()
-        KeystoreFile(path, read_passphrase(home.secrets / f"{name}.pass"), cost=LOWEST).create(keys)
+from tests.support.operator import CANARY, PASSPHRASE, Operator
 
 
 def test_secrets_are_for_the_owner_alone(operator: Operator) -> None:
@@ -101,7 +29,7 @@ def test_serve_names_what_is_missing_before_a_bundle_is_published(operator: Oper
     fresh = operator.folder / "fresh"
     assert operator.init(fresh).exit_code == 0
     refused = operator.serve(fresh)
-    assert refused.returncode == 4
+    assert refused.returncode == 2
     assert "keys publish" in refused.stderr
 
 
@@ -120,7 +48,7 @@ def test_serve_refuses_to_start_beside_a_root_keystore(operator: Operator) -> No
         refused = operator.serve()
     finally:
         stray.unlink()
-    assert refused.returncode == 4
+    assert refused.returncode == 2
     assert "root keystore" in refused.stderr
 
 
@@ -259,6 +187,6 @@ def test_an_unknown_setting_is_refused_with_file_key_and_rule(operator: Operator
         refused = operator.run("status")
     finally:
         config.write_text(before)
-    assert refused.exit_code == 4
+    assert refused.exit_code == 2
     assert "config.toml" in refused.output
     assert "surprise" in refused.output

@@ -16,7 +16,7 @@ from adapters.port import DeliveryError, Handover, Parcel
 from contracts.document import write_wire
 from contracts.events import Action
 from contracts.register import vocabulary
-from gateway import agreements, delivery, governing, inbound, partner_keys, repeats
+from gateway import agreements, delivery, governing, inbound, owed, partner_keys, receipts, repeats
 from gateway.core import commands
 from gateway.core.commands import LogEntry
 from gateway.core.errors import (
@@ -101,6 +101,7 @@ class Gateway:
     entropy: Entropy
     ring: KeyRing
     alarms: list[str] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
 
     @property
     def exchange(self) -> Exchange:
@@ -122,6 +123,7 @@ class Gateway:
             lane_key=lambda thread, urgent: hashlib.sha256(f"{thread} {urgent}".encode()).digest(),
             in_thread=_at_once,
             journal=Journal(org=self.own, origin=make_origin(self.own), entropy=self.entropy),
+            asked=self.asked,
             wake=lambda: None,
             alarm=lambda name, _: self.alarms.append(name),
         )
@@ -136,7 +138,7 @@ class Gateway:
             for candidate in await self.exchange.outbox.due(self.clock(), 100):
                 await delivery.hand_over(candidate, self.exchange)
             for item in await self.exchange.outbox.owed(self.clock(), 100):
-                await delivery.send_owed(item, self.exchange)
+                await owed.send(item, self.exchange)
 
     async def take(self, parcel: Parcel, from_org: str) -> Handover:
         """What the routes for partners answer; the HTTP signature was `from_org`'s."""
@@ -146,7 +148,7 @@ class Gateway:
                     return Handover(status=200, body=await self.accept(parcel.data, from_org, parcel.idempotency_key))
                 case "receipts":
                     await repeats.check_receipt(parcel.data, parcel.idempotency_key, from_org, self.exchange)
-                    await delivery.take_receipt(parcel.data, from_org, self.exchange)
+                    await receipts.take(parcel.data, from_org, self.exchange)
                 case "events":
                     await repeats.check_event(parcel.data, parcel.idempotency_key, self.exchange)
                     await partner_keys.keep_event(parcel.data, from_org=from_org, exchange=self.exchange)

@@ -54,6 +54,7 @@ from keys.errors import BundleError
 from tests.support.keys import NOW, payload_of
 
 R = TypeVar("R")
+T = TypeVar("T")
 M = TypeVar("M", InboundMessage, OutboundMessage)
 
 OPEN_STATES = (State.QUEUED, State.SENDING, State.HELD, State.AVAILABLE, State.DEAD)
@@ -154,6 +155,7 @@ class Owed:
     item: OutgoingItem
     run_at: datetime | None
     token: bytes | None = None
+    dead: bool = False
 
     def due(self, now: datetime) -> bool:
         return self.run_at is not None and self.run_at <= now
@@ -341,6 +343,8 @@ class Memory:
         if held is None or act is None:
             raise IllegalTransitionError("no such message, or no act of its receiver")
         if command.event in held.acknowledged:
+            if act is InboundEvent.OPEN:  # who opened it is logged every time
+                self._append(command.entry)
             return held.acknowledged[command.event]
         held.state = after_inbound(held.state, act)
         held.acknowledged[command.event] = command.receipt
@@ -353,15 +357,14 @@ class Memory:
         held = self.bundles.setdefault(command.org, [])
         if any(jws != command.jws and payload_of(jws)["seq"] == command.seq for jws in held):
             raise ConflictError("another bundle has this seq")
+        now = EPOCH + timedelta(microseconds=command.entry.at_us)
         self.fetched_at[command.org] = max(command.fetched_at, self.fetched_at.get(command.org, 0))
+        self._look_again(now, lambda row: row.partner == command.org)
         if command.jws in held:
             return False
         held.append(command.jws)
         self._append(command.entry)
-        ref, now = (
-            f"sha256:{hashlib.sha256(command.jws).hexdigest()}",
-            EPOCH + timedelta(microseconds=command.entry.at_us),
-        )
+        ref = f"sha256:{hashlib.sha256(command.jws).hexdigest()}"
         for org in command.broadcast_to:
             self._owe(org, "bundle", ref, command.jws, now)
         return True
@@ -370,6 +373,7 @@ class Memory:
         self.partner_rows[command.org] = command
         self.fetched_at[command.org] = command.fetched_at
         self._append(command.entry)
+        self._look_again(EPOCH + timedelta(microseconds=command.entry.at_us), lambda row: row.partner == command.org)
 
     def _record_event(self, command: commands.RecordEvent) -> bool:
         file = command.file or self.files.get(command.event.digest)
@@ -377,24 +381,40 @@ class Memory:
             raise ConflictError("an event on an agreement that is not held")
         if any(named(held) == named(file) for held in self.files.values() if held.digest != file.digest):
             raise ConflictError("another agreement has this id and version between the same parties")
+        known = place(command.event) in {place(event) for event in self.events}
+        if not known and command.own_head is not None:
+            self._check_chain(command.event, command.own_head)
         self.files.setdefault(file.digest, file)
-        if place(command.event) in {place(event) for event in self.events}:
+        if known:
             return False
         self.events.append(command.event)
         self._append(command.entry)
         if command.push_to is not None:
             self._owe(command.push_to, "event", command.event.hash, command.event.jws, command.now)
-        for sent in self.sent.values():
-            waits_for_a_person = sent.run_at is None
-            if sent.state is State.HELD and sent.row.agreement == file.digest and not waits_for_a_person:
-                sent.run_at = command.now
+        self._look_again(command.now, lambda row: row.agreement == command.event.digest)
         return True
+
+    def _check_chain(self, event: commands.EventRow, head: str) -> None:
+        """Refuse an event of ours that would fork our chain, or lengthen one that is forked or broken."""
+        mine = [held for held in self.events if (held.digest, held.org) == (event.digest, event.org)]
+        chain = sorted(mine, key=lambda held: held.n)
+        tip = chain[-1].hash if chain else ZERO_DIGEST
+        if tip != head or [held.n for held in chain] != list(range(1, event.n)):
+            raise HeadsMovedError(event.digest)
+
+    def _look_again(self, now: datetime, which: Callable[[commands.OutboundRow], bool]) -> None:
+        """Let held messages be looked at now; one that waits for a person has no time, and goes on waiting."""
+        for sent in self.sent.values():
+            if sent.state is State.HELD and sent.run_at is not None and which(sent.row):
+                sent.run_at = now
 
     def _protect(self, command: commands.Protect) -> int:
         rows = {(tag, kind) for tag in command.tags for kind in command.kinds}
         changed = rows - self.protected if command.add else rows & self.protected
         self.protected = self.protected | rows if command.add else self.protected - rows
         self._append(command.entry)
+        if not command.add:
+            self._look_again(command.now, lambda _: True)
         return len(changed)
 
     def _intend(self, command: commands.Intend) -> tuple[str, ...]:
@@ -421,7 +441,20 @@ class Memory:
         if owed is None or owed.token != command.token:
             return False
         owed.token, owed.run_at = None, command.next.at if isinstance(command.next, RetryAt) else None
+        owed.dead = command.next is not None and owed.run_at is None
         return True
+
+    def _release_leases(self, command: commands.ReleaseLeases) -> int:
+        def is_held(token: bytes | None) -> bool:
+            return token is not None and (command.tokens is None or token in command.tokens)
+
+        leased = [sent for sent in self.sent.values() if is_held(sent.token)]
+        owed = [owed for owed in self.outgoing.values() if is_held(owed.token)]
+        for sent in leased:
+            sent.enter(after(sent.state, Event.LEASE_ENDED), run_at=command.now)
+        for item in owed:
+            item.token, item.run_at = None, command.now
+        return len(leased) + len(owed)
 
     def _put_checkpoint(self, command: commands.PutCheckpoint) -> None:
         if self.checkpoints.setdefault(command.size, command).root != command.root:
@@ -448,6 +481,7 @@ class Memory:
         commands.Hold: _hold,
         commands.Move: _move,
         commands.TakeReceipt: _take_receipt,
+        commands.ReleaseLeases: _release_leases,
         commands.Receive: _receive,
         commands.Acknowledge: _acknowledge,
         commands.AddBundle: _add_bundle,
@@ -551,10 +585,7 @@ class MemoryOutbox:
     memory: Memory
 
     async def due(self, now: datetime, limit: int) -> tuple[Candidate, ...]:
-        queues: dict[str, list[Sent]] = {}
-        for sent in sorted((head for head in self.memory._heads() if head.due(now)), key=lambda head: head.turn_at):
-            queues.setdefault(sent.row.partner, []).append(sent)
-        in_turn = [sent for sent in chain.from_iterable(zip_longest(*queues.values())) if sent is not None]
+        heads = sorted((head for head in self.memory._heads() if head.due(now)), key=lambda head: head.turn_at)
         return tuple(
             Candidate(
                 delivery=sent.delivery,
@@ -565,7 +596,7 @@ class MemoryOutbox:
                 first_attempt_at=sent.tries[0].at if sent.tries else None,
                 last_statuses=tuple(attempt.status for attempt in sent.tries[-EQUAL_ANSWERS:]),
             )
-            for sent in in_turn[:limit]
+            for sent in _in_turn(heads, lambda sent: sent.row.partner)[:limit]
         )
 
     async def message(self, message_id: str) -> OutboundMessage | None:
@@ -600,10 +631,18 @@ class MemoryOutbox:
 
     async def owed(self, now: datetime, limit: int) -> tuple[OutgoingItem, ...]:
         due = sorted((owed for owed in self.memory.outgoing.values() if owed.due(now)), key=lambda owed: owed.run_at)
-        return tuple(owed.item for owed in due[:limit])
+        return tuple(owed.item for owed in _in_turn(due, lambda owed: owed.item.partner)[:limit])
 
     async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
         return self.memory.answers.get((client, key))
+
+
+def _in_turn(due: Iterable[T], partner: Callable[[T], str]) -> list[T]:
+    """One of each partner after the other, whoever waited longest first; `due` is oldest first."""
+    queues: dict[str, list[T]] = {}
+    for one in due:
+        queues.setdefault(partner(one), []).append(one)
+    return [one for one in chain.from_iterable(zip_longest(*queues.values())) if one is not None]
 
 
 @dataclass(frozen=True)
@@ -674,6 +713,7 @@ class MemoryOverview:
             **Counter(f"outbound.{sent.state}" for sent in self.memory.sent.values()),
             **Counter(f"inbound.{arrived.state}" for arrived in self.memory.arrived.values()),
             "owed": sum(owed.run_at is not None for owed in self.memory.outgoing.values()),
+            "owed.dead": sum(owed.dead for owed in self.memory.outgoing.values()),
             "log.size": len(self.memory.log),
         }
 

@@ -42,7 +42,6 @@ from gateway.core.lifecycle import ReceiptEvent, State
 from gateway.core.retry import Next, RetryAt
 from gateway.ports import Candidate
 from gateway.store.opening import OpenStore, StoreKeys, open_store
-from gateway.store.schema import APPEND_ONLY
 from gateway.store.signer import LogSigner
 from gateway.store.sqlite import reader_engine, writer_engine
 from gateway.store.vault import Vault
@@ -60,6 +59,7 @@ START = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 ZEROS = "sha256:" + "0" * 64
 KEYS = StoreKeys(append=b"a" * 32, store=b"s" * 32, kek=b"k" * 32)
 DIGEST = "sha256:" + "ab" * 32
+APPEND_ONLY = ("log_entry", "log_node", "checkpoint")  # triggers refuse UPDATE and DELETE (log A2)
 
 
 def at(seconds: float = 0) -> datetime:
@@ -292,12 +292,15 @@ def make_event(
     push_to: str | None = None,
     now: datetime = START,
 ) -> RecordEvent:
+    """An event as its organisation wrote it; ours after event n - 1 as this function makes it."""
     jws = data or f"event {n} of {org}".encode()
+    before = ZEROS if n == 1 else digest(f"event {n - 1} of {org}".encode())
     return RecordEvent(
         file=file or make_file(),
         event=EventRow(
             digest=(file or make_file()).digest, org=org, n=n, hash=digest(jws), jws=jws, received_at=seconds(now)
         ),
+        own_head=before if org == OWN else None,
         entry=make_entry("agreement-event", when=now, dir="own"),
         push_to=push_to,
         now=now,

@@ -33,6 +33,17 @@ async def test_an_event_in_the_same_batch_moves_the_heads(lab: Lab) -> None:
         late.result(10)
 
 
+async def test_of_two_own_events_at_once_the_second_is_refused_and_a_third_after_the_first_is_kept(lab: Lab) -> None:
+    gate = lab.open.store.submit(make_submit())
+    first, fork = lab.open.store.submit(make_event(2)), lab.open.store.submit(make_event(2, data=b"at the same time"))
+    third = lab.open.store.submit(make_event(3))
+    assert gate.result(10).repeated is False
+    assert (first.result(10), third.result(10)) == (True, True)
+    with pytest.raises(HeadsMovedError):
+        fork.result(10)
+    assert [event.n for event in (await held(lab)).events] == [1, 2, 3]
+
+
 async def test_an_event_changed_in_the_database_counts_as_absent_and_raises_the_alarm(lab: Lab) -> None:
     await lab.open.store.write(make_event(2))
     tamper(lab.path, "UPDATE agreement_event SET jws = x'00' WHERE n = 2")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.opening import StoreKeys, open_readonly
+from gateway.core.errors import SafehandError
+from gateway.store.opening import SchemaError, StoreKeys, open_readonly
+from gateway.store.sqlite import SqliteVersionError, StoreUnavailableError
 from gateway.store.vault import VaultError
 from tests.support.store import KEYS, OWN, Alarms, Lab, make_submit, open_lab
 
@@ -47,6 +49,30 @@ async def test_without_the_key_encryption_key_no_content_opens(lab: Lab) -> None
             await read.outbox.message(submit.message.id)
         (listed,) = await read.overview.outbox(10)
         assert (listed.id, listed.envelope, listed.inner) == (submit.message.id, b"", b"")
+
+
+async def test_a_file_that_is_no_database_is_a_problem_to_show_and_not_a_bug(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sqlite"
+    path.write_bytes(b"no database at all " * 1_000)
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        async with open_readonly(path, own=OWN, keys=KEYS, alarm=Alarms()):
+            pass
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        async with open_lab(path):
+            pass
+
+
+async def test_a_database_that_cannot_be_opened_is_a_problem_to_show_and_not_a_bug(database: Path) -> None:
+    database.with_name(database.name + "-wal").mkdir()
+    with pytest.raises(StoreUnavailableError, match="unable to open database file"):
+        async with open_readonly(database, own=OWN, keys=KEYS, alarm=Alarms()):
+            pass
+
+
+@pytest.mark.parametrize("kind", [SchemaError, SqliteVersionError, StoreUnavailableError, VaultError])
+def test_what_the_store_refuses_is_shown_under_a_code_of_its_own(kind: type[SafehandError]) -> None:
+    assert issubclass(kind, SafehandError)
+    assert kind.code != SafehandError.code
 
 
 def test_keys_are_not_shown() -> None:

@@ -5,15 +5,17 @@ What the ports show is in `tests.conformance.test_store`.
 
 from __future__ import annotations
 
-from gateway.core.commands import Lease, Move, Submit
+from gateway.core.commands import ClaimOutgoing, Lease, Move, ReleaseLeases, SettleOutgoing, Submit
 from gateway.core.lifecycle import Event
 from gateway.core.retry import DeadLetter, Expire, RetryAt
 from gateway.ports import Candidate
 from tests.support.store import (
+    PARTNER,
     Lab,
     at,
     make_claim,
     make_complete,
+    make_event,
     make_fail,
     make_submit,
     rows,
@@ -76,6 +78,25 @@ async def test_a_delivery_that_is_done_leaves_its_lane_idle(lab: Lab) -> None:  
     assert rows(lab.path, "SELECT state FROM delivery") == [("done",)]
     assert rows(lab.path, "SELECT state, head_delivery FROM lane") == [("idle", None)]
     assert rows(lab.path, "SELECT outcome, http_status FROM attempt") == [("checked", 200)]
+
+
+async def test_an_item_given_up_stays_in_its_row(lab: Lab) -> None:
+    await lab.open.store.write(make_event(2, push_to=PARTNER))
+    (item,) = await lab.open.read.outbox.owed(at(0), 10)
+    await lab.open.store.write(ClaimOutgoing(id=item.id, token=b"token", now=at(0), until=at(60)))
+    await lab.open.store.write(SettleOutgoing(id=item.id, token=b"token", next=DeadLetter()))
+    assert rows(lab.path, "SELECT state, run_at, bytes FROM outgoing") == [("dead", None, item.data)]
+
+
+async def test_released_leases_leave_no_token_behind(lab: Lab) -> None:
+    submit = await submitted(lab)
+    leased = await lease(lab, submit)
+    await lab.open.store.write(make_event(2, push_to=PARTNER))
+    await lab.open.store.write(ClaimOutgoing(id=1, token=b"token", now=at(0), until=at(60)))
+    assert await lab.open.store.write(ReleaseLeases(tokens=frozenset({leased.token, b"token"}), now=at(5))) == 2
+    for table in ("delivery", "outgoing"):
+        assert rows(lab.path, f"SELECT state, lease_token, lease_until FROM {table}") == [("ready", None, None)]  # noqa: S608 - a name
+    assert rows(lab.path, "SELECT state, head_delivery FROM lane") == [("ready", 1)]
 
 
 async def test_a_message_submitted_while_its_lane_ends_is_not_forgotten(lab: Lab) -> None:

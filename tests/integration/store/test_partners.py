@@ -72,5 +72,6 @@ async def test_a_partner_whose_bundles_are_no_history_raises_the_alarm(lab: Lab)
     await lab.open.store.write(put())
     for bundle in (first, revoking, forgetting):
         await lab.open.store.write(add(bundle))
-    assert await lab.open.read.partners.get(PARTNER) is None
+    for _ in range(3):  # and once only
+        assert await lab.open.read.partners.get(PARTNER) is None
     assert lab.alarms.raised == [(UNREADABLE, {"org": PARTNER, "cause": "bundle.revoked"})]

@@ -76,7 +76,7 @@ async def test_own_log_entry_of_a_delivery_holds_the_receipts_digest_and_theirs_
         ({"body": b"{"}, "message.malformed"),
         ({"body": b"[]"}, "message.malformed"),
         ({"thread": "case 42"}, "message.malformed"),
-        ({"replaces": "the other one"}, "message.malformed"),
+        ({"replaces": "the other one"}, "message.replaces"),
         ({"on_behalf_of": "la-999"}, "message.not-in-agreement"),
         ({"facts": {"urgency": "routine", "consent.state": "given"}}, "message.fact"),
     ],

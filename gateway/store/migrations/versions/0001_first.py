@@ -180,7 +180,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outgoing")),
         sa.UniqueConstraint("partner", "kind", "ref", name=op.f("uq_outgoing_partner_kind_ref")),
     )
-    op.create_index("ix_outgoing_due", "outgoing", ["run_at"], unique=False, sqlite_where=sa.text("run_at IS NOT NULL"))
+    op.create_index(
+        "ix_outgoing_due", "outgoing", ["partner", "run_at"], unique=False, sqlite_where=sa.text("run_at IS NOT NULL")
+    )
     op.create_table(
         "partner",
         sa.Column("org", sa.Text(), nullable=False),

@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.store.migrations import at_head, upgrade
 from gateway.store.opening import SchemaError, open_readonly
-from gateway.store.schema import APPEND_ONLY, metadata
+from gateway.store.schema import metadata
 from gateway.store.sqlite import reader_engine, writer_engine
-from tests.support.store import KEYS, OWN, Alarms
+from tests.support.store import APPEND_ONLY, KEYS, OWN, Alarms
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.store import rows
 from gateway.store.rows import TAMPERED, RowSeal, encode
 from gateway.store.schema import partner, protection
 from tests.support.store import Alarms
@@ -60,6 +61,32 @@ def test_the_alarm_shows_no_tag() -> None:
     row = make_seal().sealed(protection, {"tag": b"\xaa" * 32, "kind": "location", "added_at": 1})
     RowSeal(key=b"x" * 32, alarm=alarms).good(protection, row)
     assert alarms.raised == [(TAMPERED, {"table": "protection", "row": "location"})]
+
+
+def test_a_damaged_row_raises_its_alarm_once_however_often_it_is_read() -> None:
+    alarms = Alarms()
+    seal = RowSeal(key=b"x" * 32, alarm=alarms)
+    row, other = make_seal().sealed(partner, ROW), make_seal().sealed(partner, {**ROW, "org": "la-903"})
+    for _ in range(3):
+        assert seal.checked(partner, [row, other]) == []
+    assert [details["row"] for _, details in alarms.raised] == ["la-902", "la-903"]
+
+
+def test_two_rows_whose_names_look_alike_raise_two_alarms() -> None:
+    alarms = Alarms()
+    seal = RowSeal(key=b"x" * 32, alarm=alarms)
+    for tag in (b"a" * 32, b"b" * 32):  # a tag is not shown
+        seal.good(protection, make_seal().sealed(protection, {"tag": tag, "kind": "location", "added_at": 1}))
+    assert len(alarms.raised) == 2
+
+
+def test_alarms_past_the_room_to_remember_are_raised_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "REMEMBERED", 2)
+    alarms = Alarms()
+    seal = RowSeal(key=b"k" * 32, alarm=alarms)
+    for about in ("a", "b", "b", "c", "b", "a"):  # the oldest is forgotten first
+        seal.tell(TAMPERED, {"row": about}, about)
+    assert [details["row"] for _, details in alarms.raised] == ["a", "b", "c", "a"]
 
 
 @given(parts, parts)

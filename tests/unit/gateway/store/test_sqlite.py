@@ -29,6 +29,15 @@ def test_the_sqlite_in_use_is_not_affected_and_the_standard_module_is_left_alone
     assert sqlite3 is not pysqlite3
 
 
+def test_what_cannot_be_opened_is_said_to_be_so(tmp_path: Path) -> None:
+    def raising(error: OSError) -> None:
+        with sqlite.opening(tmp_path / "db.sqlite"):
+            raise error
+
+    with pytest.raises(sqlite.StoreUnavailableError, match=r"db.sqlite cannot be opened: Permission denied"):
+        raising(PermissionError(13, "Permission denied"))
+
+
 def test_the_writer_is_durable_and_erases(tmp_path: Path) -> None:
     engine = sqlite.writer_engine(tmp_path / "db.sqlite")
     with engine.connect() as connection:

@@ -1,0 +1,122 @@
+"""A home is made once, its parts are answered for by name, and what is destroyed is gone from its keystore."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Settings, settings_from
+from gateway.home import Home, HomeError, create
+from keys.bundle import KeyBundle
+from keys.keyset import KeySet
+from keys.listed import DAY, Role
+from keys.rotation import RotationPlan, plan_request
+from keys.sources.keystore import LOWEST, KeystoreFile
+from tests.support.keys import NOW, ORG, accept, make_endpoints, make_jws, make_makers, make_origin
+
+PASSPHRASE = b"an invented passphrase"
+SETTINGS: Settings = settings_from(
+    {"org": "la-207", "name": "Council A", "public_url": "https://a.example", "listen": "127.0.0.1:8443"}, file="test"
+)
+
+
+def publish(newest: KeyBundle | None, now: int) -> tuple[RotationPlan, KeyBundle]:
+    plan = plan_request(
+        org=ORG,
+        name="Council A",
+        endpoints=make_endpoints(),
+        origin=make_origin(),
+        newest=newest,
+        revoke=(),
+        now=now,
+        makers=make_makers(str(now)),
+    )
+    return plan, accept(make_jws(plan.request), history=(newest,) if newest else (), now=now)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home that is not made yet, on a path short enough for a socket; its keystores cost nothing."""
+    monkeypatch.setattr(KeystoreFile.__init__, "__kwdefaults__", {"cost": LOWEST})
+    with tempfile.TemporaryDirectory(prefix="sh-") as folder:
+        yield Home(Path(folder) / "home")
+
+
+def test_settings_written_at_the_beginning_read_back_the_same(home: Home) -> None:
+    create(home, SETTINGS, PASSPHRASE)
+    assert home.settings() == SETTINGS
+
+
+def test_an_interrupted_init_is_repeated(home: Home) -> None:
+    create(home, SETTINGS, PASSPHRASE)
+    home.config.unlink()
+    (home.secrets / "index.keystore").unlink()
+    (home.secrets / "agreement.keystore").write_bytes(b"half")
+    create(home, SETTINGS, PASSPHRASE)
+    assert set(home.keystore("gateway").load().secrets) == {"append", "store", "kek"}
+    assert set(home.keystore("index").load().secrets) == {"index"}
+    assert home.keystore("agreement", PASSPHRASE).load() == KeySet(keys=(), secrets={})
+
+
+@pytest.mark.parametrize("there", ["config", "database"])
+def test_keystores_of_a_home_in_use_are_never_made_anew(home: Home, there: str) -> None:
+    create(home, SETTINGS, PASSPHRASE)
+    if there == "database":
+        home.config.unlink()
+        home.database.touch()
+    before = {path: path.read_bytes() for path in home.secrets.iterdir()}
+    with pytest.raises(HomeError):
+        create(home, SETTINGS, PASSPHRASE)
+    assert {path: path.read_bytes() for path in home.secrets.iterdir()} == before
+
+
+def test_a_home_too_deep_for_its_socket_is_not_begun(home: Home) -> None:
+    deep = Home(home.path / ("d" * 120))
+    with pytest.raises(HomeError, match="too long"):
+        create(deep, SETTINGS, PASSPHRASE)
+    assert not home.path.exists()
+
+
+def test_no_home_is_answered_alike_for_settings_and_lock(home: Home) -> None:
+    said = []
+    for ask in (home.settings, lambda: home.locked().__enter__()):
+        with pytest.raises(HomeError) as refused:
+            ask()
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert str(home.path) in said[0]
+    assert "safehand init" in said[0]
+
+
+def test_an_unreadable_configuration_is_named(home: Home) -> None:
+    home.config.mkdir(parents=True)
+    with pytest.raises(HomeError, match=r"config\.toml: cannot be read"):
+        home.settings()
+
+
+def test_a_lock_that_cannot_be_opened_is_named(home: Home) -> None:
+    create(home, SETTINGS, PASSPHRASE)
+    shutil.rmtree(home.database.parent)
+    with pytest.raises(HomeError, match="lock: cannot be opened"), home.locked():
+        pass
+
+
+def test_kem_seeds_are_destroyed_on_their_day_and_no_other_key_is(home: Home) -> None:
+    plan, first = publish(None, NOW)
+    _, second = publish(first, NOW + 60 * DAY)
+    create(home, SETTINGS, PASSPHRASE)
+    store = home.keystore("gateway")
+    store.replace(store.load().add(*plan.gateway))
+    kems = [key.kid for key in first.keys if key.role is Role.MESSAGE_KEM]
+
+    assert home.destroy_closed_kems((first, second), NOW + 61 * DAY - 1) == 0
+    assert home.destroy_closed_kems((first, second), NOW + 61 * DAY) == 1
+    left = store.load()
+    assert {key.kid for key in plan.gateway} - {key.kid for key in left.keys} == {kems[0]}
+    assert set(left.secrets) == {"append", "store", "kek"}
+    assert home.destroy_closed_kems((first, second), NOW + 61 * DAY) == 0
+    assert home.destroy_closed_kems((first, second), NOW + 91 * DAY) == 1
