@@ -196,9 +196,11 @@ class Story:
     def burst(self) -> None:
         """Forty messages; the receiver is killed with -9 in the middle; nothing is lost and nothing is doubled."""
         before = {message["id"] for message in self.hants.act("inbox.list")}
-        sent = [self._quick(number) for number in range(BURST)]
-        wait_for("some of the burst arrives", lambda: self._arrived(before) >= KILL_AFTER)
-        self.hants.kill()
+        with ThreadPoolExecutor(max_workers=4) as clients:
+            asked = [clients.submit(self._quick, number) for number in range(BURST)]
+            wait_for("some of the burst arrives", lambda: self._arrived(before) >= KILL_AFTER)
+            self.hants.kill()
+            sent = [one.result() for one in asked]
         waiting = sum(
             message["state"] != "delivered" for message in self.kc.act("outbox.list") if message["id"] in sent
         )
