@@ -29,7 +29,6 @@ _SEGMENT = r"[a-z][a-z0-9_]{0,39}"
 _FIELD_PATH = re.compile(rf"{_SEGMENT}(\[\])?(\.{_SEGMENT}(\[\])?)*")
 _LONGEST_PATH = 80  # the field type `path` holds no more
 _SAFE_KEY = re.compile(_SEGMENT)  # agreements section 2: what of an unknown key may be echoed
-_MEMBER_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")  # envelope section 10: names inside body and facts
 _LOCAL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -77,11 +76,6 @@ def is_field_path(text: str) -> bool:
 def is_local_name(text: str) -> bool:
     """Whether the text may name a condition or a basis inside one agreement."""
     return _LOCAL_NAME.fullmatch(text) is not None
-
-
-def is_member_name(text: str) -> bool:
-    """Whether the text may stand as a member name in the body or the facts of a message on the wire."""
-    return _MEMBER_NAME.fullmatch(text) is not None
 
 
 def is_safe_key(text: object) -> bool:

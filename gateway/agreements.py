@@ -164,7 +164,7 @@ async def _record(
         jws=jws,
         received_at=int(now.timestamp()),
     )
-    governing.verify_event(row, await exchange.partners.own_bundles())
+    governing.accept_event(row, await exchange.partners.own_bundles())
     other = next(party.id for party in agreement.parties.values() if party.id != exchange.own.id)
     await exchange.store.write(
         commands.RecordEvent(

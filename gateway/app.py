@@ -333,8 +333,8 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
         log.info("serving", org=settings.org)
         await stop.wait()
         worker.stop()  # claim nothing more
-        await listeners.aclose()  # accept nothing more; what is under way is answered
-        _, late = await asyncio.wait({working}, timeout=STOP_WITHIN)
+        closing = tasks.create_task(listeners.aclose(), name="closing")  # accept nothing more; answer what is under way
+        _, late = await asyncio.wait({working, closing}, timeout=STOP_WITHIN)
         for task in (*late, signing):
             task.cancel()
     await guarded("last-checkpoint", lambda: checkpoint(signer, exchange))

@@ -16,7 +16,7 @@ from contracts.breach import Breach, BreachCode, ContractBreachError
 from contracts.compiled import CompiledAgreement, compile_agreement
 from contracts.errors import ContractError
 from contracts.events import EventPayload, read_event
-from contracts.lifecycle import AgreementState, Reason, SigningRole, State, VerifiedEvent, state_of, terms_of
+from contracts.lifecycle import AgreementState, Reason, State, VerifiedEvent, state_of, terms_of
 from contracts.names import ZERO_DIGEST
 from contracts.names import Party as Side
 from contracts.vocabulary import Vocabulary
@@ -29,7 +29,7 @@ from gateway.tlog import entry as tlog_entry
 from keys.bundle import KeyBundle
 from keys.errors import KeysError
 from keys.key import VerifyingPair
-from keys.listed import Role
+from keys.listed import ListedPair, Role
 from keys.statement import read_statement, verify_statement
 from keys.suite import EVENT_TYPE
 
@@ -128,35 +128,47 @@ def claimed_event(jws: bytes) -> EventPayload:
         raise EventRejectedError("not an agreement event in its one form") from None
 
 
-def signing_pair(bundles: Iterable[KeyBundle], kids: tuple[str, str]) -> tuple[VerifyingPair, SigningRole] | None:
-    """Return the pair of these kids in any accepted bundle, newest first, and the role it was listed for.
+def signing_pair(bundles: Iterable[KeyBundle], kids: tuple[str, str]) -> ListedPair | None:
+    """Return the pair of these kids as the newest bundle that lists it has it, for either role that signs events.
 
     Events stay evidence after their key has left the newest bundle: every accepted bundle is kept for that.
     """
     for bundle in reversed(tuple(bundles)):
         for pair in bundle.pairs:
             if pair.kids == kids and pair.role in (Role.AGREEMENT_SIGN, Role.MESSAGE_SIGN):
-                role: SigningRole = "agreement-sign" if pair.role is Role.AGREEMENT_SIGN else "message-sign"
-                return pair.public, role
+                return pair
     return None
+
+
+def accept_event(row: EventRow, bundles: tuple[KeyBundle, ...]) -> VerifiedEvent:
+    """As `verify_event`, for an event that is new here: its keys are unrevoked, and in their time when it was written and now.
+
+    Once it is stored and logged an event stays what it was, so its time is asked at this door alone.
+    """
+    event = verify_event(row, bundles)
+    listed = signing_pair(bundles, event.payload.sig)
+    if event.void:
+        raise EventRejectedError("signed with a revoked key")
+    if listed is None or not (listed.valid_at(event.payload.at) and listed.opens_at(row.received_at)):
+        raise EventRejectedError("signed with a key outside its time")
+    return event
 
 
 def verify_event(row: EventRow, bundles: tuple[KeyBundle, ...]) -> VerifiedEvent:
     """Return the proven event of a row; raises EventRejectedError."""
     claimed = claimed_event(row.jws)
-    found = signing_pair(bundles, claimed.sig)
-    if found is None or claimed.org != row.org:
+    listed = signing_pair(bundles, claimed.sig)
+    if listed is None or claimed.org != row.org:
         raise EventRejectedError("its signing keys are in no bundle of its organisation")
-    pair, role = found
     try:
-        payload = _verified(row.jws, pair)
+        payload = _verified(row.jws, listed.public)
     except KeysError as error:
         raise EventRejectedError(error.rule) from None
     since = [r.since for r in bundles[-1].revoked if r.kid in payload.sig]
     return VerifiedEvent(
         digest=row.hash,
         payload=payload,
-        signed_with=role,
+        signed_with="agreement-sign" if listed.role is Role.AGREEMENT_SIGN else "message-sign",
         logged_at=row.received_at,
         revoked_from=min(since) if since else None,
     )

@@ -161,9 +161,7 @@ async def keep_event(jws: bytes, *, from_org: str, exchange: Exchange) -> bool:
         jws=jws,
         received_at=int(now.timestamp()),
     )
-    event = governing.verify_event(row, await _bundles_with(claimed, sender, now, exchange))
-    if event.void:
-        raise EventRejectedError("signed with a revoked key")
+    governing.accept_event(row, await _bundles_with(claimed, sender, now, exchange))
     await _check_roots(parties, exchange)
     _check_holdable(agreement)
     named = AgreementRef(digest=row.digest, id=agreement.id, version=agreement.version)

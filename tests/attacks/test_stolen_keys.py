@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from contracts.events import Action
+from gateway import agreements, governing, partner_keys
 from gateway.core.errors import EnvelopeRejectedError, NotYetError
 from gateway.core.receipt import read_receipt
 from keys.listed import DAY, Role
@@ -211,3 +213,22 @@ async def test_nothing_is_accepted_from_who_was_not_verified(town: Town, verifie
         await town.b.accept(Forger(signer_of(A), (opener_of(B),)).envelope(held), A, MESSAGE_ID)
     assert refused.value.step == "10"
     assert nothing_kept(town)
+
+
+@pytest.mark.parametrize("days", [-20, 400], ids=["before-its-time", "after-its-time"])
+async def test_agreement_key_outside_its_time_says_nothing_new(days: int) -> None:
+    """A pair that was thrown away after its year, and found: what it signs, back-dated or not, is refused at the door."""
+    town = await make_town_in_force()
+    ring, signed_at = town.b.ring, int(town.clock().timestamp())
+    signer = agreements.Signer(org=B, bundle=ring.bundle.digest, pair=ring.agreement(signed_at).pair)
+    held = await governing.load(town.a.exchange, town.digest, town.clock())
+    assert held is not None
+    act = agreements.prepare(held, B, Action.SUSPEND, "dpo")
+    at = signed_at if days > 0 else signed_at + days * DAY
+    jws = agreements.write_event(act, signer, event_id="01938e7c-1111-7abc-8def-0123456789ab", at=at)
+    if days > 0:
+        town.clock.forward(days=days)
+    before = len(town.a.memory.events)
+    with pytest.raises(governing.EventRejectedError, match="outside its time"):
+        await partner_keys.keep_event(jws, from_org=B, exchange=town.a.exchange)
+    assert len(town.a.memory.events) == before
