@@ -26,10 +26,10 @@ def verify(home: Home, as_json: bool) -> None:
     """
     import asyncio
 
-    from gateway import app
+    from gateway import auditing
     from gateway.web.problems import EXIT_INTEGRITY
 
-    report = asyncio.run(app.verify_log(home))
+    report = asyncio.run(auditing.verify_log(home))
     problems = [{"index": p.index, "column": p.column, "rule": p.rule} for p in report.problems]
     if as_json:
         show_json({"entries": report.entries, "problems": problems})

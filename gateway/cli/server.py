@@ -20,7 +20,7 @@ _NOT_OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)  # addresses of another proc
 @click.pass_obj
 def serve(home: Home) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
-    from gateway import app
+    from gateway import serving
     from gateway.config import Settings
 
     def ready(settings: Settings) -> None:
@@ -28,7 +28,7 @@ def serve(home: Home) -> None:
         sys.stdout.flush()
 
     try:
-        asyncio.run(app.serve(home, ready))
+        asyncio.run(serving.serve(home, ready))
     except (OSError, ExceptionGroup) as caught:
         error = inside(caught)
         if not isinstance(error, OSError):
