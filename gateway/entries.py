@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from contracts.breach import Breach
 from contracts.check import CheckedBody
+from gateway.core import deciding
 from gateway.core.commands import LogEntry, Opening
 from gateway.tlog.entry import (
     NONCE_LENGTH,
@@ -64,7 +65,8 @@ class About:
 class Circumstance:
     """What else an act says: its outcome (a code), the role of who acted, the digest of a receipt, the breaches found.
 
-    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry.
+    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry. `rows` are the
+    deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`).
     """
 
     outcome: str | None = None
@@ -74,6 +76,7 @@ class Circumstance:
     checked: CheckedBody | None = None
     by: str | None = None
     tags: frozenset[bytes] = frozenset()
+    rows: tuple[deciding.Change, ...] = ()
 
 
 def about_message(journal: Journal, kind: str, now: datetime, about: About, what: Circumstance) -> LogEntry:
@@ -135,8 +138,11 @@ def microseconds(now: datetime) -> int:
 
 def _make(journal: Journal, kind: str, now: datetime, what: Circumstance, entry: Entry) -> LogEntry:
     checked = what.checked
-    openings = (
-        () if what.by is None else (Opening(field="by", salt=journal.entropy(SALT_LENGTH), value=what.by.encode()),)
+    bound = {"by": what.by, deciding.ROWS: deciding.to_text(what.rows) if what.rows else None}
+    openings = tuple(
+        Opening(field=name, salt=journal.entropy(SALT_LENGTH), value=text.encode())
+        for name, text in bound.items()
+        if text is not None
     )
     members = {
         "org": journal.org,

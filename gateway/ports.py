@@ -15,6 +15,7 @@ from adapters.port import Adapter
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
+from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
@@ -189,6 +190,16 @@ class Overview(Protocol):
     async def protected(self) -> Mapping[str, int]:
         """How many tags are on the protection list, by kind; who they are cannot be told from them."""
         ...
+
+
+class Refusals(Protocol):
+    """Rows that decide and were refused (log A6), until the exchange log has been told of them."""
+
+    def take(self) -> RefusedRow | None:
+        """The oldest, which MUST be added again where it could not be told; None where nothing waits."""
+        ...
+
+    def add(self, row: RefusedRow) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

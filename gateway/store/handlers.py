@@ -35,4 +35,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
 
 def handle(tx: Transaction, command: Command[Any]) -> object:
     """Carry out one command inside a transaction. Raises what the command's docstring names, before changing anything."""
-    return _HANDLERS[type(command)](tx, command)
+    tx.begin_command()
+    answer = _HANDLERS[type(command)](tx, command)
+    tx.check_stated()
+    return answer

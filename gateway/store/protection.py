@@ -1,4 +1,7 @@
-"""The protection list (agreements section 2), and the halves of acts that need two people."""
+"""The protection list (agreements section 2), and the halves of acts that need two people.
+
+A protection that the log knows and the table lost still protects: what is missing here would let an address leave.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def protect(tx: Transaction, protect: Protect) -> int:
     if protect.add:
         return add(tx, protect.tags, protect.kinds, seconds(protect.now))
     lanes.look_again(tx, micros(protect.now))
-    return tx.change(delete(table).where(table.c.tag.in_(protect.tags), table.c.kind.in_(protect.kinds)))
+    return tx.delete_sealed(table, table.c.tag.in_(protect.tags), table.c.kind.in_(protect.kinds))
 
 
 def add(tx: Transaction, tags: frozenset[bytes], kinds: frozenset[str], added_at: int) -> int:
@@ -35,8 +38,7 @@ def add(tx: Transaction, tags: frozenset[bytes], kinds: frozenset[str], added_at
     listed = {(row["tag"], row["kind"]) for row in rows}
     missing = sorted({(tag, kind) for tag in tags for kind in kinds} - listed)
     for tag, kind in missing:
-        tx.change(delete(table).where(table.c.tag == tag, table.c.kind == kind))  # a row that was tampered with
-        tx.insert_sealed(table, tag=tag, kind=kind, added_at=added_at)
+        tx.put_sealed(table, tag=tag, kind=kind, added_at=added_at)
     return len(missing)
 
 
@@ -59,5 +61,8 @@ class StoredProtection:
         self._reader = reader
 
     async def kinds(self, tags: Iterable[bytes]) -> frozenset[str]:
-        rows = await self._reader.rows(select(table).where(table.c.tag.in_(list(tags))))
-        return frozenset(row["kind"] for row in self._reader.seal.checked(table, rows))
+        asked = list(tags)
+        rows = await self._reader.rows(select(table).where(table.c.tag.in_(asked)))
+        good = self._reader.seal.checked(table, rows)
+        lost = {(tag, kind) for tag, kind in self._reader.seal.lacks(table, good) if tag in {a.hex() for a in asked}}
+        return frozenset({row["kind"] for row in good} | {str(kind) for _, kind in lost})

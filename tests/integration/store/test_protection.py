@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.core import deciding
 from gateway.core.commands import Intend, Protect
 from gateway.store.rows import TAMPERED
 from tests.support.store import Lab, at, make_entry, tamper
@@ -10,7 +11,8 @@ TAGS = frozenset({b"t" * 32, b"u" * 32})
 
 
 def protect(kind: str = "location") -> Protect:
-    return Protect(tags=TAGS, kinds=frozenset({kind}), add=True, now=at(0), entry=make_entry("protection-changed"))
+    entry = make_entry("protection-changed", rows=deciding.of_protection(TAGS, {kind}, add=True))
+    return Protect(tags=TAGS, kinds=frozenset({kind}), add=True, now=at(0), entry=entry)
 
 
 async def test_a_planted_entry_counts_as_absent_and_listing_mends_it(lab: Lab) -> None:
