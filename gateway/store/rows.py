@@ -143,7 +143,7 @@ class RowSeal:
         if self.tell(code, {"table": table.name, "row": " ".join(texts)}, table.name, *key):
             known = deciding.TABLES.get(table.name)
             org = named.get(known.org) if known and known.org else None
-            self.refusals.add(RefusedRow(table=table.name, cause=cause, org=org if isinstance(org, str) else None))
+            self.refusals.add(RefusedRow(table=str(table.name), cause=cause, org=org if isinstance(org, str) else None))
 
     def tell(self, code: str, details: Mapping[str, str], *about: object) -> bool:
         """Raise the alarm, once in the life of this process for one code and what it is `about`: damage is read often.
