@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from gateway import integrity
+from gateway import integrity, statements
 from gateway.app import (
     NotReadyError,
     Running,
@@ -47,6 +47,7 @@ from gateway.worker import Worker, guarded
 COMPARE_EVERY: Final = timedelta(days=1)  # rows that decide with the log (log.md A6); at the start besides
 TELL_EVERY: Final = timedelta(seconds=5)  # how long a refused row waits for its entry
 LOOK_AT_CLOCK: Final = timedelta(seconds=5)
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -170,6 +171,7 @@ def _jobs(home: Home, running: Writing, signer: LogSigner) -> Jobs:
             Job(name="refused-rows", every=TELL_EVERY, run=lambda: integrity.record(running.refusals, exchange)),
             Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         steady_clock,
     )
