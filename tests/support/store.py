@@ -358,9 +358,8 @@ def tamper(path: Path, *statements: str) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("PRAGMA defer_foreign_keys = ON"))
-            for table in APPEND_ONLY:
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_update"))
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_delete"))
+            for (trigger,) in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
+                connection.execute(text(f"DROP TRIGGER {trigger}"))
             for statement in statements:
                 assert connection.execute(text(statement)).rowcount > 0, statement
     finally:
