@@ -51,6 +51,7 @@ def intend(tx: Transaction, intend: Intend) -> tuple[str, ...]:
         tx.change(delete(intention).where(intention.c.act == intend.act))
     else:
         tx.insert_sealed(intention, act=intend.act, by=intend.by, stated_at=intend.now)
+    tx.append(intend.entry)
     return tuple(sorted({*others, intend.by}))
 
 

@@ -1539,7 +1539,7 @@ def protect(*, add: bool = True, kinds: frozenset[str] = frozenset({"location"})
 
 
 def intend(by: str, *, act: bytes = b"a" * 32, now: int = 1_000, not_before: int = 0) -> Intend:
-    return Intend(act=act, by=by, now=now, not_before=not_before)
+    return Intend(act=act, by=by, now=now, not_before=not_before, entry=make_entry("approval"))
 
 
 async def test_a_listed_tag_is_found_under_its_kinds(subject: Subject) -> None:

@@ -441,6 +441,7 @@ class Memory:
         said = self.intentions.setdefault(command.act, {})
         others = {name for name, at in said.items() if at >= command.not_before and name != command.by}
         self.intentions[command.act] = {} if others else {command.by: command.now}
+        self._append(command.entry)
         return tuple(sorted({*others, command.by}))
 
     def _claim_outgoing(self, command: commands.ClaimOutgoing) -> bool:
@@ -461,6 +462,7 @@ class Memory:
             return False
         owed.token, owed.run_at = None, command.next.at if isinstance(command.next, RetryAt) else None
         owed.dead = command.next is not None and owed.run_at is None
+        self._append(command.entry)
         return True
 
     def _release_leases(self, command: commands.ReleaseLeases) -> int:
