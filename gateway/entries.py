@@ -66,7 +66,8 @@ class Circumstance:
     """What else an act says: its outcome (a code), the role of who acted, the digest of a receipt, the breaches found.
 
     `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry. `rows` are the
-    deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`).
+    deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`). `erased`
+    names what was erased, likewise.
     """
 
     outcome: str | None = None
@@ -77,6 +78,7 @@ class Circumstance:
     by: str | None = None
     tags: frozenset[bytes] = frozenset()
     rows: tuple[deciding.Change, ...] = ()
+    erased: str | None = None
 
 
 def about_message(journal: Journal, kind: str, now: datetime, about: About, what: Circumstance) -> LogEntry:
@@ -112,6 +114,7 @@ def about_own(
     *,
     partner: str | None = None,
     agreement: AgreementRef | None = None,
+    msg: str | None = None,
 ) -> LogEntry:
     """Return the entry of an act that is not about a message: keys, partners, agreements, protection, a search."""
     return _make(
@@ -125,6 +128,7 @@ def about_own(
             at=microseconds(now),
             nonce=nonce_text(journal.entropy(NONCE_LENGTH)),
             dir="own",
+            msg=msg or UNSET,
             partner=partner or UNSET,
             agreement=agreement or UNSET,
         ),
@@ -138,7 +142,7 @@ def microseconds(now: datetime) -> int:
 
 def _make(journal: Journal, kind: str, now: datetime, what: Circumstance, entry: Entry) -> LogEntry:
     checked = what.checked
-    bound = {"by": what.by, deciding.ROWS: deciding.to_text(what.rows) if what.rows else None}
+    bound = {"by": what.by, deciding.ROWS: deciding.to_text(what.rows) if what.rows else None, "erased": what.erased}
     openings = tuple(
         Opening(field=name, salt=journal.entropy(SALT_LENGTH), value=text.encode())
         for name, text in bound.items()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands, daily
+from gateway.core import commands, daily, erasure
 from gateway.core.commands import Command
 from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, statements
+from gateway.store import erasure as erasing
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -30,6 +31,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Intend: protection.intend,
     daily.KeepStatement: statements.keep,
     daily.NoteDifference: statements.note_difference,
+    erasure.Erase: erasing.erase,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
 }

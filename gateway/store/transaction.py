@@ -53,6 +53,7 @@ class Transaction:
         self.vault = vault
         self.slots: list[Slot] = []
         self.changes = 0
+        self.scrub = False  # whether what was deleted must leave the write-ahead log too
         self._connection = connection
         self._waiting: dict[str, list[Mapping[str, Any]]] = {}
         self._ids: dict[str, int] = {}

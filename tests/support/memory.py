@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from gateway.core import commands, daily, deciding
+from gateway.core import commands, daily, deciding, erasure
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
@@ -51,7 +51,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import statements
+from tests.support import rows, statements
 from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.rows import check_stated
 
@@ -513,6 +513,7 @@ class Memory:
         commands.ClaimOutgoing: _claim_outgoing,
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,
+        erasure.Erase: rows.erase,
         daily.KeepStatement: statements.keep,
         daily.NoteDifference: statements.note,
     }

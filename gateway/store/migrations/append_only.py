@@ -32,7 +32,6 @@ def _trigger(table: str, act: str, when: str, rule: str) -> str:
 def _keys(connection: Connection, table: str) -> list[list[str]]:
     """Every key by which a new row could take the place of an old one: the primary one, the unique ones, SQLite's own."""
     known = inspect(connection)
-    unique = [index["column_names"] for index in known.get_indexes(table) if index["unique"]]
-    unique += [constraint["column_names"] for constraint in known.get_unique_constraints(table)]
-    keys = [known.get_pk_constraint(table)["constrained_columns"], *unique, ["rowid"]]
-    return [[str(column) for column in key] for key in keys]
+    indexes = [[str(name) for name in index["column_names"]] for index in known.get_indexes(table) if index["unique"]]
+    unique = [list(constraint["column_names"]) for constraint in known.get_unique_constraints(table)]
+    return [list(known.get_pk_constraint(table)["constrained_columns"]), *indexes, *unique, ["rowid"]]
