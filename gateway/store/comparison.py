@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import UNSET
-from sqlalchemy import Connection, LargeBinary, Select, Table, select
+from sqlalchemy import Connection, Select, Table, select
 
 from gateway.core import deciding
 from gateway.core.deciding import Key, RefusedRow, RowsError, Standing
@@ -44,6 +44,11 @@ class Difference:
     primary: tuple[Any, ...]
     cause: str
     digest: str | None
+
+    @property
+    def row(self) -> str:
+        """Which row, for people: its key without what was bytes."""
+        return " ".join(str(part) for part in self.key if not str(part).startswith("sha256:"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +79,7 @@ class RowComparison:
     def run(self) -> Compared:
         """Compare once. Rows that differ are pinned and refused, and told, each of them once."""
         self._seal.compare()
-        with reader_engine(self._database).connect() as connection:
-            found = self._compare(connection)
+        found = self.look()
         for one in found.rows:
             self._seal.pin(one.table, one.key, one.digest)
             self._seal.refuse(metadata.tables[one.table], one.primary, one.cause)
@@ -83,6 +87,11 @@ class RowComparison:
             if self._seal.tell(UNREADABLE, {"table": "log_entry", "row": str(fault.index), "rule": fault.rule}, fault):
                 self._seal.refusals.add(RefusedRow(table="log_entry", cause=UNSTATED, org=None))
         return found
+
+    def look(self) -> Compared:
+        """Compare once, and leave it at that."""
+        with reader_engine(self._database).connect() as connection:
+            return self._compare(connection)
 
     def _compare(self, connection: Connection) -> Compared:
         standing, faults = Standing(), list[LogFault]()
@@ -156,12 +165,9 @@ class RowComparison:
 
 
 def _primary(table: Table, key: Key) -> tuple[Any, ...]:
-    """The primary key of a row, from the key of a change."""
+    """The primary key of a row, in its order, from the key of a change."""
     named = dict(zip(deciding.TABLES[table.name].key, key, strict=True))
-    return tuple(
-        bytes.fromhex(str(named[c.name])) if isinstance(c.type, LargeBinary) else named[c.name]
-        for c in table.primary_key
-    )
+    return tuple(named[column.name] for column in table.primary_key)
 
 
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:

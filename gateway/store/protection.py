@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import and_, delete, or_, select
 
 from gateway.core.commands import Intend, Protect
+from gateway.core.deciding import digest_of_bytes
 from gateway.store import lanes
 from gateway.store.readers import Reader
 from gateway.store.schema import intention
@@ -65,5 +66,6 @@ class StoredProtection:
         asked = list(tags)
         rows = await self._reader.rows(select(table).where(table.c.tag.in_(asked)))
         good = self._reader.seal.checked(table, rows)
-        lost = {(tag, kind) for tag, kind in self._reader.seal.lacks(table, good) if tag in {a.hex() for a in asked}}
-        return frozenset({row["kind"] for row in good} | {str(kind) for _, kind in lost})
+        lacking = self._reader.seal.lacks(table, good)
+        named = {digest_of_bytes(tag) for tag in asked} if lacking else frozenset[str]()
+        return frozenset({row["kind"] for row in good} | {str(kind) for tag, kind in lacking if tag in named})

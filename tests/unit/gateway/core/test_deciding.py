@@ -66,4 +66,4 @@ def test_replayed_changes_leave_what_stands() -> None:
     standing.replay(listed)
     assert len(standing.rows) == 2
     standing.replay(gone[:1])
-    assert [key for _, key in standing.rows] == [(b"u".hex(), "location")]
+    assert [key for _, key in standing.rows] == [(deciding.digest_of_bytes(b"u"), "location")]
