@@ -82,8 +82,8 @@ def key_of(table: str, row: Mapping[str, Any]) -> Key:
 
 
 def digest_of(table: str, row: Mapping[str, Any]) -> str:
-    """The digest of what is compared of a row: table, key and columns in canonical JSON."""
-    held = {name: _plain(row[name]) for name in TABLES[table].compared}
+    """The digest of what is compared of a row: table, key and columns in canonical JSON, without those that are null."""
+    held = {name: _plain(row[name]) for name in TABLES[table].compared if row[name] is not None}
     said = canonical({"k": list(key_of(table, row)), "r": held, "t": str(table)})
     return digest_of_bytes(said)
 
