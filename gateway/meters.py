@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 OTHER: Final = "other"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_CODE: Final = re.compile(r"[a-z][a-z0-9]*(?:[.-][a-z0-9]+){0,5}")
+_CODE: Final = re.compile(r"(?=.{1,64}\Z)[a-z][a-z0-9]*(?:[.-][a-z0-9]+){0,5}")
 _MOST_CODES: Final = 200  # of one counter: codes are literals of ours, and a bug must not make them endless
 _REFUSAL_CODES: Final = frozenset({*map(str, BreachCode), *get_args(Code)})
 _LEVELS: Final = {"ok": 0, "late": 1, "failing": 2}
