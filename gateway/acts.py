@@ -10,6 +10,7 @@ import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 import orjson
 
 from contracts.check import ProtectedKind
@@ -17,7 +18,18 @@ from contracts.document import MAX_INTEGER, read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
 from contracts.names import is_message_type
-from gateway import agreements, circumstances, delivery, erasure, governing, inbound, outbound, partners, protection
+from gateway import (
+    agreements,
+    circumstances,
+    condition,
+    delivery,
+    erasure,
+    governing,
+    inbound,
+    outbound,
+    partners,
+    protection,
+)
 from gateway.arguments import Arguments
 from gateway.core.erasure import AtEntry, OfMessage
 from gateway.core.errors import SubmissionRefusedError
@@ -125,6 +137,11 @@ async def status(exchange: Exchange, _: Arguments) -> Any:
         "counts": dict(await exchange.overview.counts()),
         "agreements": [agreement_line(held) for held in await governing.load_all(exchange, exchange.clock())],
     }
+
+
+async def doctor(exchange: Exchange, _: Arguments) -> Any:
+    """The condition of this gateway, for `safehand doctor` to judge: organisations, states, codes and times."""
+    return msgspec.to_builtins(await condition.read(exchange))
 
 
 # --- partners and keys
@@ -318,6 +335,7 @@ READING: Mapping[str, Act] = {
     "agreement.fields": agreement_fields,
     "agreement.list": agreement_list,
     "agreement.show": agreement_show,
+    "doctor": doctor,
     "inbox.list": inbox_list,
     "inbox.show": inbox_show,
     "keys.bundles": keys_bundles,

@@ -93,6 +93,7 @@ class Running:
     settings: Settings
     keys: Keys
     waker: list[Callable[[], None]]
+    writes: Callable[[], int]  # commands that wait for the writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +119,22 @@ def steady_clock() -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=steady())
 
 
-def _alarm(name: str, details: Mapping[str, str]) -> None:
+Alarm = Callable[[str, Mapping[str, str]], None]
+
+
+def tell_alarm(name: str, details: Mapping[str, str]) -> None:
+    """Raise an alarm: one line in the log, which wants a person."""
     log.warning("alarm", alarm=name, **details)
 
 
 def _exchange(
-    settings: Settings, keys: Keys, store: Store, read: Any, peer: Any, waker: list[Callable[[], None]]
+    settings: Settings,
+    keys: Keys,
+    store: Store,
+    read: Any,
+    peer: Any,
+    waker: list[Callable[[], None]],
+    alarm: Alarm,
 ) -> Exchange:
     index = keys.index
 
@@ -155,12 +166,14 @@ def _exchange(
         journal=Journal(org=settings.org, origin=settings.log_origin, entropy=secrets.token_bytes),
         asked={},
         wake=wake,
-        alarm=_alarm,
+        alarm=alarm,
     )
 
 
 @contextlib.asynccontextmanager
-async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> AsyncIterator[Writing]:
+async def open_exchange(
+    home: Home, fatal: Callable[[BaseException], None], alarm: Alarm = tell_alarm
+) -> AsyncIterator[Writing]:
     """Open everything that a flow may touch, for writing. The caller holds the home's lock."""
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
@@ -172,12 +185,12 @@ async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> A
                 own=settings.org,
                 origin=settings.log_origin,
                 keys=keys.store_keys(),
-                alarm=_alarm,
+                alarm=alarm,
                 fatal=fatal,
             )
         )
         peer = await stack.enter_async_context(_peer(home, settings, keys))
-        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker)
+        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm)
         await reload_bundles(keys, exchange)
         try:
             yield Writing(
@@ -185,6 +198,7 @@ async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> A
                 settings=settings,
                 keys=keys,
                 waker=waker,
+                writes=lambda: opened.store.waiting,
                 comparison=opened.comparison,
                 refusals=opened.refusals,
             )
@@ -194,7 +208,7 @@ async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> A
 
 
 @contextlib.asynccontextmanager
-async def open_readonly_exchange(home: Home) -> AsyncIterator[Running]:
+async def open_readonly_exchange(home: Home, alarm: Alarm = tell_alarm) -> AsyncIterator[Running]:
     """Open what a reading command needs; works beside a running server, and cannot write."""
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
@@ -202,11 +216,11 @@ async def open_readonly_exchange(home: Home) -> AsyncIterator[Running]:
         home.database,
         own=settings.org,
         keys=keys.store_keys(),
-        alarm=_alarm,
+        alarm=alarm,
     ) as read:
-        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [])
+        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], alarm)
         await reload_bundles(keys, exchange)
-        yield Running(exchange=exchange, settings=settings, keys=keys, waker=[])
+        yield Running(exchange=exchange, settings=settings, keys=keys, waker=[], writes=lambda: 0)
 
 
 async def reload_bundles(keys: Keys, exchange: Exchange) -> None:

@@ -15,7 +15,7 @@ from contracts.check import CheckedBody, check
 from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.facts import civil_date
-from contracts.names import is_message_type, is_organisation
+from contracts.names import SERVICE_TYPES, is_organisation
 from gateway import circumstances, entries
 from gateway.core import commands
 from gateway.core.envelope import seal
@@ -29,7 +29,7 @@ from gateway.core.ids import new_message_id
 from gateway.core.lifecycle import Event, State
 from gateway.core.message import DAY, PUSH_LIFETIME, Draft, Party, SealedMessage, Submission
 from gateway.core.payload import PAYLOAD_LIMIT
-from gateway.governing import HeldAgreement, governing
+from gateway.governing import HeldAgreement, compiled_from, governing
 from gateway.ports import Exchange, OutboundMessage, Partner
 from keys.key import XWingPublic
 from keys.listed import ListedKey
@@ -59,7 +59,7 @@ async def accept(submission: Submission, exchange: Exchange) -> bytes:
                 continue
         raise HeadsMovedError("the agreement keeps changing")
     except (ContractBreachError, SubmissionRefusedError) as refusal:
-        await exchange.store.write(commands.Record(entry=_refused(submission, refusal, now, exchange)))
+        await exchange.store.write(commands.Record(entry=await _refused(submission, refusal, now, exchange)))
         raise
 
 
@@ -247,17 +247,20 @@ def _submit(
     )
 
 
-def _refused(
+async def _refused(
     submission: Submission, refusal: ContractBreachError | SubmissionRefusedError, now: datetime, exchange: Exchange
 ) -> commands.LogEntry:
+    """What was asked for in vain. An organisation and a type are named where this gateway knows them, for what a client
+    wrote there instead may be anything, and an entry is for ever."""
+    partner = await exchange.partners.get(submission.partner) if is_organisation(submission.partner) else None
     found = (
         entries.refs(refusal.breaches) if isinstance(refusal, ContractBreachError) else entries.codes([refusal.code])
     )
     about = entries.About(
         dir="out",
         msg=None,
-        partner=submission.partner if is_organisation(submission.partner) else None,
-        type=submission.type if is_message_type(submission.type) else None,
+        partner=partner.org if partner else None,
+        type=submission.type if await _is_known_type(submission.type, exchange) else None,
         agreement=None,
         env=None,
         jws=None,
@@ -266,6 +269,14 @@ def _refused(
     )
     what = entries.Circumstance(breaches=found, by=submission.by, outcome="refused")
     return entries.about_message(exchange.journal, "refused", now, about, what)
+
+
+async def _is_known_type(message_type: str, exchange: Exchange) -> bool:
+    """Whether it is a service message, or some agreement held lists it."""
+    if message_type in SERVICE_TYPES:
+        return True
+    held = [compiled_from(record.file.canonical, exchange.vocabulary) for record in await exchange.agreements.all()]
+    return any(message.type == message_type for agreement, _ in held for message in agreement.messages)
 
 
 def _request_digest(submission: Submission) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from adapters.port import Adapter
 from contracts.check import ProtectedKind
@@ -126,6 +126,60 @@ class OutgoingItem:
     first_attempt_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pile:
+    """Messages of one partner in one state, counted: `oldest` is when the first of them was written (outbound) or received
+    (inbound), in seconds; `recent` how many of them were within a week."""
+
+    direction: Literal["out", "in"]
+    partner: str
+    state: str
+    urgent: bool
+    count: int
+    recent: int
+    oldest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """The witnesses of our log: how many are configured, and when a checkpoint last had a quorum (seconds)."""
+
+    configured: int
+    reached_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What stands in the store, counted: states and codes, never a message, a case or a person.
+
+    `held` counts held messages by code, `owed` owed items by state. `log_at` is the instant of the newest entry,
+    `checkpoint` (size, root) the newest one signed and `signed_at` when. `ahead` is by how many seconds each partner's clock
+    seems to be ahead of ours, judged by the times in its newest receipts.
+    """
+
+    revision: str
+    piles: tuple[Pile, ...]
+    held: Mapping[str, int]
+    owed: Mapping[str, int]
+    owed_since: int | None
+    log_size: int
+    log_at: int
+    checkpoint: tuple[int, bytes] | None
+    signed_at: int | None
+    ahead: Mapping[str, int]
+    quorum: Quorum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """One entry of the log, for counting: `codes` are those of a refusal (empty for all else), each once."""
+
+    index: int
+    kind: str
+    dir: str
+    codes: tuple[str, ...]
+
+
 class Store(Protocol):
     """Durable writes. MUST answer only after the commit; MUST apply commands in order of arrival."""
 
@@ -187,6 +241,11 @@ class Overview(Protocol):
     async def counts(self) -> Mapping[str, int]:
         """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`,
         `statements.different` (differences ever found)."""
+        ...
+
+    async def standing(self, now: datetime) -> Standing: ...
+    async def noted(self, start: int, limit: int) -> tuple[Noted, ...]:
+        """The entries of the log from index `start` on, in order."""
         ...
 
     async def protected(self) -> Mapping[str, int]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -26,21 +28,29 @@ from gateway.app import (
     reload_bundles,
     steady,
     steady_clock,
+    tell_alarm,
 )
 from gateway.clock import ClockWatch, watch
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
 from gateway.core.errors import LogInconsistentError, SafehandError
-from gateway.home import Home
+from gateway.home import Home, HomeError
 from gateway.jobs import Job, Jobs
+from gateway.meters import MeteredStore, Meters
 from gateway.ports import Exchange
+from gateway.sight import Sight
 from gateway.store.comparison import Compared
+from gateway.store.migrations import head
+from gateway.store.opening import FLOOR
 from gateway.store.signer import LogSigner
 from gateway.tlog.checkpoint import NoteKey, sign_checkpoint
 from gateway.tlog.entry import row_mac
+from gateway.vitals import Vitals
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
+from gateway.web.metrics import metrics_app
+from gateway.web.observing import observed
 from gateway.web.tls import server_context
 from gateway.worker import Worker, guarded
 
@@ -72,8 +82,11 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
         failures.append(error)
         loop.call_soon_threadsafe(stop.set)
 
+    meters = Meters()
     with home.locked():
-        async with open_exchange(home, fatal) as running:
+        async with open_exchange(home, fatal, meters.alarmed(tell_alarm)) as opened:
+            store = MeteredStore(opened.exchange.store, meters)
+            running = replace(opened, exchange=replace(opened.exchange, store=store))
             found = await compare_rows(running)  # before anything is served: a row put back must not be used once
             if found.log:
                 first = found.log[0]
@@ -86,7 +99,7 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
             await running.exchange.store.write(ReleaseLeases(tokens=None, now=now_utc()))
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
-            await _run(home, running, stop, ready)
+            await _run(home, running, meters, stop, ready)
     if failures:
         raise SafehandError("the writer stopped because the outcome of a commit is unknown: start again") from failures[
             0
@@ -99,8 +112,11 @@ def _use_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _run(home: Home, running: Writing, stop: asyncio.Event, ready: Callable[[Settings], None]) -> None:
+async def _run(
+    home: Home, running: Writing, meters: Meters, stop: asyncio.Event, ready: Callable[[Settings], None]
+) -> None:
     exchange, settings = running.exchange, running.settings
+    vitals = _vitals(home, running, meters)
     worker = Worker(exchange)
     running.waker.append(worker.wake)
     signer = _signer(home, running)
@@ -108,14 +124,20 @@ async def _run(home: Home, running: Writing, stop: asyncio.Event, ready: Callabl
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
 
-    async with contextlib.AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
-        await _listen(listeners, home, settings, exchange)
-        await _listen_admin(listeners, home, exchange, published)
+    async with (
+        contextlib.AsyncExitStack() as watched,  # left last: how a gateway stops can be watched too
+        contextlib.AsyncExitStack() as listeners,
+        asyncio.TaskGroup() as tasks,
+    ):
+        await _listen(listeners, home, settings, exchange, meters)
+        await _listen_metrics(watched, running, meters, vitals)
+        await _listen_admin(listeners, home, exchange, published, meters)
         working = tasks.create_task(worker.run(), name="worker")
-        clockwork = tasks.create_task(_jobs(home, running, signer).run(), name="jobs")
+        clockwork = tasks.create_task(_jobs(running, signer, vitals).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
+        vitals.stopping = True  # not ready, to whoever asks
         worker.stop()  # claim nothing more
         closing = tasks.create_task(listeners.aclose(), name="closing")  # accept nothing more; answer what is under way
         _, late = await asyncio.wait({working, closing}, timeout=STOP_WITHIN)
@@ -125,8 +147,10 @@ async def _run(home: Home, running: Writing, stop: asyncio.Event, ready: Callabl
     log.info("stopped", org=settings.org)
 
 
-async def _listen(stack: contextlib.AsyncExitStack, home: Home, settings: Settings, exchange: Exchange) -> None:
-    runner = exchange_runner(exchange_app(exchange, public_url=settings.public_url))
+async def _listen(
+    stack: contextlib.AsyncExitStack, home: Home, settings: Settings, exchange: Exchange, meters: Meters
+) -> None:
+    runner = exchange_runner(observed(exchange_app(exchange, public_url=settings.public_url), "exchange", meters))
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     context = server_context(home.path / settings.tls_certificate, home.path / settings.tls_key)
@@ -139,15 +163,45 @@ async def _listen(stack: contextlib.AsyncExitStack, home: Home, settings: Settin
 
 
 async def _listen_admin(
-    stack: contextlib.AsyncExitStack, home: Home, exchange: Exchange, published: Callable[[], Any]
+    stack: contextlib.AsyncExitStack, home: Home, exchange: Exchange, published: Callable[[], Any], meters: Meters
 ) -> None:
-    runner = web.AppRunner(admin_app(exchange, published), access_log=None, shutdown_timeout=STOP_WITHIN)
+    app = observed(admin_app(exchange, published), "admin", meters)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     home.socket.unlink(missing_ok=True)
     stack.callback(lambda: home.socket.unlink(missing_ok=True))
     await web.UnixSite(runner, str(home.socket)).start()
     home.socket.chmod(0o600)
+
+
+async def _listen_metrics(stack: contextlib.AsyncExitStack, running: Running, meters: Meters, vitals: Vitals) -> None:
+    exchange = running.exchange
+    sight = Sight(exchange, meters)
+    await sight.look()
+    app = metrics_app(meters, sight.look, vitals.process, lambda: int(exchange.clock().timestamp()))
+    runner = web.AppRunner(observed(app, "metrics", meters, told=False), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    host, port = running.settings.metrics_listen
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise HomeError(
+            f"config.toml: metrics.listen: cannot listen at {host}, port {port} ({os.strerror(error.errno or 0)})"
+        ) from error
+
+
+def _vitals(home: Home, running: Running, meters: Meters) -> Vitals:
+    return Vitals(
+        clock=running.exchange.clock,
+        revision=head(),
+        folder=home.database.parent,
+        floor=FLOOR,
+        certificate=home.path / running.settings.tls_certificate,
+        writes=running.writes,
+        alarms=lambda code: meters.alarms[code],
+    )
 
 
 def _signer(home: Home, running: Running) -> LogSigner:
@@ -161,13 +215,17 @@ def _signer(home: Home, running: Running) -> LogSigner:
     )
 
 
-def _jobs(home: Home, running: Writing, signer: LogSigner) -> Jobs:
+def _jobs(running: Writing, signer: LogSigner, vitals: Vitals) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     walls = ClockWatch(exchange.clock(), steady)
+
+    async def look_at_log() -> None:
+        await vitals.look_at_log(lambda: checkpoint(signer, exchange))
+
     return Jobs(
         (
-            Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),
+            Job(name="checkpoint", every=SIGN_EVERY, run=look_at_log),
             Job(name="refused-rows", every=TELL_EVERY, run=lambda: tell_refused(running)),
             Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),

@@ -40,6 +40,7 @@ ALLOWED: Final = frozenset(
         "code",
         "error",
         "kind",
+        "listener",
         "method",
         "outcome",
         "route",

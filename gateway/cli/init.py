@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--public-url", required=True, help="https address under which partners reach this gateway.")
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, help="Address and port to listen on.")
 @click.option("--allow-private", multiple=True, metavar="NETWORK", help="Private partner address or network to allow.")
+@click.option("--metrics-listen", metavar="ADDRESS", help="Where health and metrics are asked for [127.0.0.1:9464].")
 @click.option("--ca-file", help="File with the certificate authorities of partners, relative to the home.")
 @options.passphrase_file
 @click.pass_obj
@@ -37,6 +38,7 @@ def init(
     listen: str,
     allow_private: tuple[str, ...],
     ca_file: str | None,
+    metrics_listen: str | None,
     passphrase_file: Path | None,
 ) -> None:
     """Make the home: configuration, keystores and an empty database.
@@ -49,7 +51,8 @@ def init(
     for place, text in (("name", name), ("ca-file", ca_file or "")):
         options.check_text(text, place)
     partners = {"allowed_private": list(allow_private)} | ({"ca_file": ca_file} if ca_file else {})
-    tables = {"org": org, "name": name, "public_url": public_url, "listen": listen, "partners": partners}
+    metrics = {"metrics": {"listen": metrics_listen}} if metrics_listen else {}
+    tables = {"org": org, "name": name, "public_url": public_url, "listen": listen, "partners": partners, **metrics}
     try:
         settings = settings_from(tables, file="init")
     except ContractError as error:

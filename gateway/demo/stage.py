@@ -41,6 +41,7 @@ class Council:
     name: str
     folder: Path
     port: int
+    metrics: int
     console: Console
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 

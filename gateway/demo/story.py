@@ -41,7 +41,8 @@ class Story:
     def _council(self, org: str, name: str) -> Council:
         folder = self.folder / org
         folder.mkdir()
-        return Council(org=org, name=name, folder=folder, port=free_port(), console=self.console)
+        port, metrics = free_port(), free_port()
+        return Council(org=org, name=name, folder=folder, port=port, metrics=metrics, console=self.console)
 
     @property
     def both(self) -> tuple[Council, Council]:
@@ -65,7 +66,8 @@ class Story:
         listen = f"127.0.0.1:{council.port}"
         council.run(
             "init", "--org", council.org, "--name", council.name, "--public-url", council.url, "--listen", listen,
-            "--allow-private", "127.0.0.0/8", "--ca-file", "secrets/ca.crt", *council.secret, quiet=True,
+            "--metrics-listen", f"127.0.0.1:{council.metrics}", "--allow-private", "127.0.0.0/8",
+            "--ca-file", "secrets/ca.crt", *council.secret, quiet=True,
         )  # fmt: skip
         authority.write(council.home.secrets)
         write_certificate(authority, council.home.secrets)

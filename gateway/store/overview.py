@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from sqlalchemy import func, select
 
-from gateway.ports import InboundMessage, OutboundMessage
-from gateway.store import inbox, outbox
+from gateway.ports import InboundMessage, Noted, OutboundMessage, Standing
+from gateway.store import inbox, outbox, standing
 from gateway.store.readers import Reader, Rows
 from gateway.store.schema import log_head, message, outgoing, protection, statement_difference
 
@@ -52,6 +53,12 @@ class StoredOverview:
             "statements.different": differing[0]["n"],
             "log.size": size[0]["size"] if size else 0,
         }
+
+    async def standing(self, now: datetime) -> Standing:
+        return await self._reader.ask(lambda rows: standing.read(rows, now))
+
+    async def noted(self, start: int, limit: int) -> tuple[Noted, ...]:
+        return await self._reader.ask(lambda rows: standing.noted(rows, start, limit))
 
     async def protected(self) -> Mapping[str, int]:
         kinds = await self._reader.rows(

@@ -38,6 +38,11 @@ class LogSigner:
         self._mac = mac
         self._seen = self._recall()
 
+    @property
+    def seen(self) -> Frontier:
+        """The tree as it is remembered."""
+        return self._seen.copy()
+
     def advance(self) -> Checkpoint | None:
         """Return what is to be signed now, or None where the newest checkpoint kept says it already.
 

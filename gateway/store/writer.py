@@ -113,6 +113,11 @@ class Writer:
                 raise BusyError("too many writes are waiting") from None
         return cast("Future[R]", job.future)
 
+    @property
+    def waiting(self) -> int:
+        """How many commands wait, about: those under way are not among them."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Carry out what is waiting, then let go of the connection."""
         with self._gate:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.home import Home
 from tests.support.operator import PASSPHRASE, Operator, make_cheap
+from tests.support.world import World, opened_world
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,10 @@ def operator() -> Iterator[Operator]:
         one.done("keys", "publish", bundle, *secret)
         make_cheap(Home(one.home))
         yield one
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Two gateways that run, and everything that they say kept."""
+    with opened_world() as opened:
+        yield opened

@@ -45,15 +45,18 @@ from gateway.ports import (
     AgreementRecord,
     Candidate,
     InboundMessage,
+    Noted,
     OutboundMessage,
     OutgoingItem,
     Partner,
+    Standing,
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
 from tests.support import rows, statements
 from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.rows import check_stated
+from tests.support.standing import noted, standing
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -728,6 +731,12 @@ class MemoryOverview:
         outbox = MemoryOutbox(self.memory)
         found = [await outbox.message(message_id) for message_id in self.memory.sent]
         return tuple(dataclasses.replace(one, envelope=b"", inner=b"") for one in _newest(found)[:limit])
+
+    async def standing(self, now: datetime) -> Standing:
+        return standing(self.memory, now)
+
+    async def noted(self, start: int, limit: int) -> tuple[Noted, ...]:
+        return noted(self.memory, start, limit)
 
     async def protected(self) -> Mapping[str, int]:
         return Counter(kind for _, kind in self.memory.protected)

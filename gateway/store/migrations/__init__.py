@@ -39,7 +39,12 @@ def upgrade(path: Path) -> None:
 def at_head(connection: Connection) -> bool:
     """Whether the database is at the newest revision that this code knows."""
     held = MigrationContext.configure(connection).get_current_revision()
-    return held == ScriptDirectory.from_config(_config()).get_current_head()
+    return held == head()
+
+
+def head() -> str:
+    """The newest revision that this code knows."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def _config() -> Config:
