@@ -17,7 +17,7 @@ from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
 from contracts.names import is_message_type
-from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection
+from gateway import agreements, circumstances, delivery, destruction, governing, inbound, outbound, partners, protection
 from gateway.arguments import Arguments
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
@@ -164,6 +164,10 @@ async def partner_verify(exchange: Exchange, given: Arguments) -> Any:
 
 async def keys_publish(exchange: Exchange, given: Arguments) -> Any:
     return bundle_line(await partners.publish(given.text("bundle").encode(), exchange, by=given.maybe("by")))
+
+
+async def keys_destroy(exchange: Exchange, _: Arguments) -> Any:
+    return {"destroyed": list(await destruction.destroy_closed(exchange))}
 
 
 async def keys_bundles(exchange: Exchange, _: Arguments) -> Any:
@@ -323,6 +327,7 @@ WRITING: Mapping[str, Act] = {
     "agreement.urgent": agreement_urgent,
     "inbox.open": inbox_open,
     "inbox.take": inbox_take,
+    "keys.destroy": keys_destroy,
     "keys.publish": keys_publish,
     "message.cancel": message_cancel,
     "message.resend": message_resend,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -26,14 +26,18 @@ from gateway.entries import Journal
 from gateway.home import Home
 from gateway.ports import Exchange, Organisation, Store
 from gateway.store.opening import StoreKeys, open_readonly, open_store
+from gateway.store.seeds import StoredDestructions
 from keys.bundle import KeyBundle
 from keys.http import sign_request
+from keys.key import Kid
 from keys.keyset import KeySet
 from keys.listed import Role
 from keys.ring import KeyRing
 from keys.suite import MEDIA_TYPE
 
 T = TypeVar("T")
+
+Clock = Callable[[], datetime]
 
 _NONCE = 16
 
@@ -82,6 +86,24 @@ class Keys:
         return StoreKeys(append=held["append"], store=held["store"], kek=held["kek"])
 
 
+@dataclass(frozen=True, slots=True)
+class HomeSeeds:
+    """`ports.Seeds`: the keys in memory, their keystore in the home, and what the log says of them."""
+
+    keys: Keys
+    destructions: StoredDestructions
+
+    def held(self) -> frozenset[Kid]:
+        return frozenset(key.kid for key in self.keys.gateway.keys if key.role == Role.MESSAGE_KEM)
+
+    def destroy(self, kids: Set[Kid]) -> frozenset[Kid]:
+        self.keys.gateway = self.keys.gateway.destroy(*kids)
+        return self.keys.home.destroy_seeds(kids)
+
+    async def logged(self) -> frozenset[str]:
+        return await self.destructions.logged()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """An open exchange and what only a driver needs of it."""
@@ -102,7 +124,13 @@ def _alarm(name: str, details: Mapping[str, str]) -> None:
 
 
 def _exchange(
-    settings: Settings, keys: Keys, store: Store, read: Any, peer: Any, waker: list[Callable[[], None]]
+    settings: Settings,
+    keys: Keys,
+    store: Store,
+    read: Any,
+    peer: Any,
+    waker: list[Callable[[], None]],
+    clock: Clock,
 ) -> Exchange:
     index = keys.index
 
@@ -124,8 +152,9 @@ def _exchange(
         inbox=read.inbox,
         protection=read.protection,
         overview=read.overview,
+        seeds=HomeSeeds(keys, read.destructions),
         peer=peer,
-        clock=now_utc,
+        clock=clock,
         entropy=secrets.token_bytes,
         tags=lambda body: child_tags(body, index),
         lane_key=lambda thread, urgent: lane_tag(index, thread, urgent=urgent),
@@ -138,7 +167,9 @@ def _exchange(
 
 
 @contextlib.asynccontextmanager
-async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> AsyncIterator[Running]:
+async def open_exchange(
+    home: Home, fatal: Callable[[BaseException], None], *, clock: Clock = now_utc
+) -> AsyncIterator[Running]:
     """Open everything that a flow may touch, for writing. The caller holds the home's lock."""
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
@@ -154,8 +185,8 @@ async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> A
                 fatal=fatal,
             )
         )
-        peer = await stack.enter_async_context(_peer(home, settings, keys))
-        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker)
+        peer = await stack.enter_async_context(_peer(home, settings, keys, clock))
+        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, clock)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=waker)
 
@@ -171,7 +202,7 @@ async def open_readonly_exchange(home: Home) -> AsyncIterator[Running]:
         keys=keys.store_keys(),
         alarm=_alarm,
     ) as read:
-        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [])
+        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], now_utc)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=[])
 
@@ -182,15 +213,15 @@ async def reload_bundles(keys: Keys, exchange: Exchange) -> None:
     if not keys.bundles:
         return
     held_elsewhere = Role.AGREEMENT_SIGN  # in a keystore of its own, which no server opens
-    ring = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys)
-    if any(listed.role is not held_elsewhere for listed in ring.not_held()):
+    ring, now = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys), int(exchange.clock().timestamp())
+    if any(listed.role is not held_elsewhere and listed.exp > now for listed in ring.not_held()):
         keys.gateway = await asyncio.to_thread(keys.home.keystore("gateway").load)
 
 
 @contextlib.asynccontextmanager
-async def _peer(home: Home, settings: Settings, keys: Keys) -> AsyncIterator[PeerAdapter]:
+async def _peer(home: Home, settings: Settings, keys: Keys, clock: Clock) -> AsyncIterator[PeerAdapter]:
     def sign(method: str, target_uri: str, body: bytes | None, idempotency_key: str | None) -> Mapping[str, str]:
-        at = int(now_utc().timestamp())
+        at = int(clock().timestamp())
         return sign_request(
             method=method,
             target_uri=target_uri,

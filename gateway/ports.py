@@ -6,7 +6,7 @@ only rows whose mac holds (log A6): a row that fails it counts as absent and rai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -18,6 +18,7 @@ from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
+from keys.key import Kid
 from keys.ring import KeyRing
 
 R = TypeVar("R")
@@ -191,6 +192,25 @@ class Overview(Protocol):
         ...
 
 
+class Seeds(Protocol):
+    """The seeds of the own KEM keys, in the keystore and in the memory of this process."""
+
+    def held(self) -> frozenset[Kid]:
+        """Those in memory."""
+        ...
+
+    def destroy(self, kids: Set[Kid]) -> frozenset[Kid]:
+        """Take seeds out of memory, then out of the keystore; return those that the keystore held. Called in a thread.
+
+        MUST be out of memory whatever becomes of the keystore. Raises KeystoreError and HomeError where it cannot be written.
+        """
+        ...
+
+    async def logged(self) -> frozenset[str]:
+        """The digests of keys that a 'key-destroyed' entry of the log names."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -215,6 +235,7 @@ class Exchange:
     inbox: Inbox
     protection: Protection
     overview: Overview
+    seeds: Seeds
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]

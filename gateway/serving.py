@@ -16,11 +16,13 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from gateway import destruction, expiries
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
-from gateway.core.errors import LogInconsistentError, SafehandError
-from gateway.home import Home
+from gateway.core.errors import BusyError, LogInconsistentError, SafehandError
+from gateway.expiries import Told
+from gateway.home import Home, HomeError
 from gateway.jobs import Job, Jobs
 from gateway.ports import Exchange
 from gateway.store.signer import LogSigner
@@ -29,9 +31,11 @@ from gateway.tlog.entry import row_mac
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
-from gateway.web.tls import server_context
+from gateway.web.tls import certificate_end, server_context
 from gateway.worker import Worker, guarded
+from keys.errors import KeystoreError
 
+LOOK_AT_KEYS_EVERY: Final = timedelta(hours=1)  # between two looks at what ends, and at what is to be destroyed
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -145,9 +149,35 @@ def _jobs(home: Home, running: Running, signer: LogSigner) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),),
+        (
+            Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),
+            *_key_jobs(home, running),
+        ),
         exchange.clock,
     )
+
+
+def _key_jobs(home: Home, running: Running) -> tuple[Job, ...]:
+    """What ends soon is told; KEM seeds whose day has come are destroyed."""
+    exchange, settings, told = running.exchange, running.settings, Told()
+
+    async def tell_expiries() -> None:
+        path = home.path / settings.tls_certificate
+        ends_at = await asyncio.to_thread(certificate_end, path)
+        await expiries.tell(told, () if ends_at is None else ((path.name, ends_at),), exchange)
+
+    return (
+        Job(name="expiries", every=LOOK_AT_KEYS_EVERY, run=tell_expiries),
+        Job(name="destroy-seeds", every=LOOK_AT_KEYS_EVERY, run=lambda: destroy_seeds(exchange)),
+    )
+
+
+async def destroy_seeds(exchange: Exchange) -> None:
+    """Destroy what is due; where the keystore cannot be written a person must, and it is tried again."""
+    try:
+        await destruction.destroy_closed(exchange)
+    except (HomeError, KeystoreError, BusyError) as error:
+        exchange.alarm("seeds-not-destroyed", {"code": error.code, "cause": str(error)})
 
 
 async def checkpoint(signer: LogSigner, exchange: Exchange) -> None:

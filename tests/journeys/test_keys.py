@@ -36,7 +36,7 @@ def test_a_revoked_key_stands_in_the_published_bundle_and_has_a_successor(operat
     root, request, bundle = (str(operator.folder / name) for name in ("root.keystore", "revoking", "revoking.jws"))
     kid = http_kid(operator)
     operator.done(
-        "keys", "request", "--revoke", kid, "--reason", "laptop lost", "--out", request, *secret, home=copy
+        "keys", "revoke", kid, "--reason", "laptop lost", "--out", request, *secret, home=copy
     )  # fmt: skip
     operator.done("root", "sign", request, "--root", root, "--out", bundle, "--yes", *secret, home=copy)
     said = json.loads(operator.done("keys", "publish", bundle, "--json", *secret, home=copy))
@@ -52,13 +52,13 @@ def test_a_revoked_key_stands_in_the_published_bundle_and_has_a_successor(operat
 
 def test_a_key_that_is_not_ours_is_not_revoked(operator: Operator) -> None:
     out = operator.folder / "not-written"
-    refused = operator.run("keys", "request", "--revoke", "no-such-key", "--reason", "lost", "--out", str(out))
+    refused = operator.run("keys", "revoke", "no-such-key", "--reason", "lost", "--out", str(out))
     assert refused.exit_code == 4
     assert "[key.unknown]" in refused.stderr
     assert not out.exists()
 
 
-@pytest.mark.parametrize("half", [("--revoke", "one"), ("--reason", "lost")], ids=["no-reason", "no-key"])
+@pytest.mark.parametrize("half", [("one",), ("--reason", "lost")], ids=["no-reason", "no-key"])
 def test_a_revocation_has_a_key_and_a_reason(operator: Operator, half: tuple[str, str]) -> None:
-    refused = operator.run("keys", "request", *half, "--out", str(operator.folder / "not-written"))
+    refused = operator.run("keys", "revoke", *half, "--out", str(operator.folder / "not-written"))
     assert refused.exit_code == 2

@@ -58,6 +58,7 @@ from tests.support.messages import (
     transfer,
     transfer_toml,
 )
+from tests.support.seeds import MemorySeeds
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Gateway:
             inbox=MemoryInbox(self.memory),
             protection=MemoryProtection(self.memory),
             overview=MemoryOverview(self.memory),
+            seeds=MemorySeeds(self),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
