@@ -263,7 +263,7 @@ async def test_alarms_come_fourteen_seven_and_one_day_before_the_end_and_when_it
     exchange = replace(
         gateway.exchange, alarm=lambda name, told: heard.append(((end - seconds(gateway)) / DAY, name, told["kind"]))
     )
-    for hour in range(0, 92 * 24):
+    for hour in range(92 * 24):
         move_to(gateway, NOW + hour * HOUR)
         await tell(told, [], exchange)
         if (end - seconds(gateway)) < -2 * DAY:
