@@ -27,6 +27,7 @@ from gateway.home import Home
 from gateway.ports import Exchange, Organisation, Store
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
+from gateway.store.signer import check_not_behind
 from keys.bundle import KeyBundle
 from keys.http import sign_request
 from keys.key import Kid
@@ -170,7 +171,10 @@ def _exchange(
 async def open_exchange(
     home: Home, fatal: Callable[[BaseException], None], *, clock: Clock = now_utc
 ) -> AsyncIterator[Running]:
-    """Open everything that a flow may touch, for writing. The caller holds the home's lock."""
+    """Open everything that a flow may touch, for writing. The caller holds the home's lock.
+
+    Raises LogInconsistentError where the log's signer has seen more than the database holds.
+    """
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
     waker: list[Callable[[], None]] = []
@@ -185,6 +189,7 @@ async def open_exchange(
                 fatal=fatal,
             )
         )
+        await asyncio.to_thread(check_not_behind, home.database, home.signer, settings.log_origin)
         peer = await stack.enter_async_context(_peer(home, settings, keys, clock))
         exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, clock)
         await reload_bundles(keys, exchange)

@@ -61,6 +61,11 @@ class Home:
         return self.path / "data" / "log-signer"
 
     @property
+    def restored(self) -> Path:
+        """Stands only in a home that was made of a backup, until its gateway has come back to its partners."""
+        return self.path / "data" / "restored"
+
+    @property
     def socket(self) -> Path:
         return self.path / "run" / "admin.sock"
 
@@ -117,6 +122,11 @@ class Home:
             if changed != held:
                 keystore.replace(changed)
             return changed
+
+    def new_keystore(self, name: str, keys: KeySet) -> None:
+        """Make a keystore, and a passphrase beside it."""
+        write_private(self.secrets / f"{name}.pass", (secrets.token_hex(_PASSPHRASE_BYTES) + "\n").encode())
+        self.keystore(name).create(keys)
 
     def destroy_seeds(self, kids: Set[Kid]) -> frozenset[Kid]:
         """Drop these KEM seeds from the gateway keystore (envelope section 5); return those that it held."""
@@ -187,13 +197,13 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
 
 
 def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
-    passphrase = home.secrets / f"{name}.pass"
-    _write_private(passphrase, secrets.token_hex(_PASSPHRASE_BYTES) + "\n")
-    made = {secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric}
-    home.keystore(name).create(KeySet(keys=(), secrets=made))
+    home.new_keystore(
+        name, KeySet(keys=(), secrets={secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric})
+    )
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

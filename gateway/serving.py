@@ -13,10 +13,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 import structlog
 from aiohttp import web
 
-from gateway import destruction, expiries
+from gateway import backups, destruction, expiries, returning
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
@@ -37,6 +38,9 @@ from keys.errors import KeystoreError
 
 LOOK_AT_KEYS_EVERY: Final = timedelta(hours=1)  # between two looks at what ends, and at what is to be destroyed
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
+RETURN_EVERY: Final = timedelta(minutes=1)
+RETURN_WITHIN: Final = 60.0  # seconds in which partners may answer a restored gateway before it goes on without them
+RESTORED: Final = "the log may be behind what partners and witnesses hold: docs/operators.md, disaster recovery"
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
 
@@ -92,6 +96,7 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
 
+    await _return(home, exchange)
     async with contextlib.AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
         await _listen(listeners, home, settings, exchange)
         await _listen_admin(listeners, home, exchange, published)
@@ -152,6 +157,7 @@ def _jobs(home: Home, running: Running, signer: LogSigner) -> Jobs:
         (
             Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),
             *_key_jobs(home, running),
+            *_return_jobs(home, running.exchange),
         ),
         exchange.clock,
     )
@@ -170,6 +176,31 @@ def _key_jobs(home: Home, running: Running) -> tuple[Job, ...]:
         Job(name="expiries", every=LOOK_AT_KEYS_EVERY, run=tell_expiries),
         Job(name="destroy-seeds", every=LOOK_AT_KEYS_EVERY, run=lambda: destroy_seeds(exchange)),
     )
+
+
+def _return_jobs(home: Home, exchange: Exchange) -> tuple[Job, ...]:
+    """Partners that did not answer when a restored gateway started are asked again."""
+    if backups.read_mark(home) is None:
+        return ()
+    return (Job(name="return", every=RETURN_EVERY, run=lambda: _return(home, exchange)),)
+
+
+async def _return(home: Home, exchange: Exchange) -> None:
+    """In a home that was made of a backup: say so in the log once, and ask partners until each has answered."""
+    mark = backups.read_mark(home)
+    if mark is None:
+        return
+    if not mark.logged:
+        await returning.say_so(exchange)  # logged twice, rather than never, where it is cut off here
+        backups.write_mark(home, msgspec.structs.replace(mark, logged=True))
+    exchange.alarm("restored", {"size": str(mark.size), "rule": RESTORED})
+    missed: tuple[str, ...] = ("?",)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RETURN_WITHIN):
+            missed = await returning.catch_up(exchange)
+    if not missed:
+        backups.remove_mark(home)
+        exchange.wake()
 
 
 async def destroy_seeds(exchange: Exchange) -> None:
