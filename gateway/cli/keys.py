@@ -147,21 +147,34 @@ def _next(context: click.Context, out: Path) -> None:
 
 
 @keys.command()
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "bundles",
+    metavar="BUNDLE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @options.passphrase_file
 @options.by
 @options.as_json
 @click.pass_context
-def publish(context: click.Context, bundle: Path, passphrase_file: Path | None, by: str | None, as_json: bool) -> None:
-    """Put a signed BUNDLE in force: check that every private key is held, keep it, log it, tell partners."""
+def publish(
+    context: click.Context, bundles: tuple[Path, ...], passphrase_file: Path | None, by: str | None, as_json: bool
+) -> None:
+    """Put a signed BUNDLE in force: check that every private key is held, keep it, log it, tell partners.
+
+    A root change has two, in the order of signing.
+    """
     from gateway.app import now_utc
 
     home: Home = context.obj
-    data = bundle.read_bytes()
-    text = options.text_of(data, "bundle")
+    published = [bundle.read_bytes() for bundle in bundles]
+    texts = [options.text_of(data, "bundle") for data in published]
     now = int(now_utc().timestamp())
-    _check_held(home, data, options.passphrase(passphrase_file, "the agreement keystore"), now)
-    said = perform(context, "keys.publish", {"bundle": text, "by": by})
+    passphrase = options.passphrase(passphrase_file, "the agreement keystore")
+    for data in published:
+        _check_held(home, data, passphrase, now)
+    said = [perform(context, "keys.publish", {"bundle": text, "by": by}) for text in texts][-1]
     destroyed = perform(context, "keys.destroy", {})["destroyed"]
     if as_json:
         show_json(said | {"destroyed": len(destroyed)})
