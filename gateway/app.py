@@ -23,7 +23,7 @@ from gateway.core.commands import Command
 from gateway.core.errors import SafehandError
 from gateway.core.tags import child_tags, lane_tag
 from gateway.entries import Journal
-from gateway.home import Home
+from gateway.home import Home, HomeError
 from gateway.ports import Exchange, Organisation, Store
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
@@ -240,7 +240,12 @@ async def _peer(home: Home, settings: Settings, keys: Keys, clock: Clock) -> Asy
         )
 
     ca_file = home.path / settings.ca_file if settings.ca_file else None
-    adapter = PeerAdapter(sign=sign, ca_file=ca_file, allowed_private=settings.allowed_private)
+    try:
+        adapter = PeerAdapter(sign=sign, ca_file=ca_file, allowed_private=settings.allowed_private)
+    except OSError as error:  # an SSLError is one: no certificate in it
+        raise HomeError(
+            f"{home.config.name}: partners.ca_file: {ca_file} must be a file of certificates in PEM"
+        ) from error
     try:
         yield adapter
     finally:

@@ -108,14 +108,14 @@ def recall(memory: Path, origin: str) -> Frontier:
         stored = json.loads(memory.read_bytes())
     except FileNotFoundError:
         return Frontier()
-    except ValueError as error:
-        raise LogInconsistentError("the signer's memory is unreadable") from error
+    except (OSError, ValueError) as error:
+        raise LogInconsistentError(f"{memory}: the signer's memory is unreadable") from error
     if not isinstance(stored, dict) or stored.get("origin") != origin:
-        raise LogInconsistentError("the signer's memory is of another log")
+        raise LogInconsistentError(f"{memory}: the signer's memory is of another log")
     try:
         return Frontier.from_bytes(stored["size"], bytes.fromhex(stored["frontier"]))
     except (KeyError, TypeError, ValueError, TreeError) as error:
-        raise LogInconsistentError("the signer's memory is unreadable") from error
+        raise LogInconsistentError(f"{memory}: the signer's memory is unreadable") from error
 
 
 def check_not_behind(database: Path, memory: Path, origin: str) -> None:
