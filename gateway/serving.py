@@ -96,10 +96,10 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
 
-    await _return(home, exchange)
     async with contextlib.AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
         await _listen(listeners, home, settings, exchange)
         await _listen_admin(listeners, home, exchange, published)
+        await _return(home, exchange)  # before the worker: what was suspended after the backup must not be sent under
         working = tasks.create_task(worker.run(), name="worker")
         clockwork = tasks.create_task(_jobs(home, running, signer).run(), name="jobs")
         ready(settings)

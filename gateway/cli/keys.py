@@ -154,12 +154,20 @@ def _next(context: click.Context, out: Path) -> None:
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
+@click.option(
+    "--keys-lost", is_flag=True, help="After a disaster: publish though private keys are lost; revoke them next."
+)
 @options.passphrase_file
 @options.by
 @options.as_json
 @click.pass_context
 def publish(
-    context: click.Context, bundles: tuple[Path, ...], passphrase_file: Path | None, by: str | None, as_json: bool
+    context: click.Context,
+    bundles: tuple[Path, ...],
+    keys_lost: bool,
+    passphrase_file: Path | None,
+    by: str | None,
+    as_json: bool,
 ) -> None:
     """Put a signed BUNDLE in force: check that every private key is held, keep it, log it, tell partners.
 
@@ -172,15 +180,20 @@ def publish(
     texts = [options.text_of(data, "bundle") for data in published]
     now = int(now_utc().timestamp())
     passphrase = options.passphrase(passphrase_file, "the agreement keystore")
-    for data in published:
-        _check_held(home, data, passphrase, now)
+    lost = [kid for data in published for kid in _not_held(home, data, passphrase, now)]
+    if lost and not keys_lost:
+        raise SubmissionRefusedError(
+            "bundle.not-ours", "bundle", f"{len(lost)} of its keys are held by no keystore of this home"
+        )
     said = [perform(context, "keys.publish", {"bundle": text, "by": by}) for text in texts][-1]
     destroyed = perform(context, "keys.destroy", {})["destroyed"]
     if as_json:
-        show_json(said | {"destroyed": len(destroyed)})
+        show_json(said | {"destroyed": len(destroyed), "lost": lost})
     else:
         click.echo(f"Bundle {said['seq']} of {said['org']} is in force until {said['expires']}.")
         _tell_destroyed(destroyed)
+        if lost:
+            click.echo(f"These keys are lost. Next: safehand keys revoke {' '.join(lost)} --reason TEXT --out request")
 
 
 def _revocations(newest: KeyBundle | None, kids: tuple[str, ...], reason: str, now: int) -> tuple[Revocation, ...]:
@@ -200,9 +213,8 @@ def _tell_destroyed(seeds: Sequence[str]) -> None:
         click.echo(f"{len(seeds)} KEM seeds past their end destroyed: destroy their backups too.")
 
 
-def _check_held(home: Home, data: bytes, passphrase: bytes, now: int) -> None:
-    """Every private key that the bundle names, and that has not ended, lies in one of the two keystores; else it must
-    not be published."""
+def _not_held(home: Home, data: bytes, passphrase: bytes, now: int) -> list[str]:
+    """The keys that the bundle names, that have not ended, and whose private halves lie in neither keystore."""
     from keys.bundle_payload import BUNDLE_LIMIT, read_payload
     from keys.statement import read_statement
 
@@ -210,11 +222,8 @@ def _check_held(home: Home, data: bytes, passphrase: bytes, now: int) -> None:
         key.kid for key in (*home.keystore("gateway").load().keys, *home.keystore("agreement", passphrase).load().keys)
     }
     claimed = read_payload(read_statement(data, limit=BUNDLE_LIMIT).payload).content
-    missing = [key.kid for key in claimed.keys if key.exp > now and key.kid not in held]
-    if missing:
-        raise SubmissionRefusedError(
-            "bundle.not-ours", "bundle", f"{len(missing)} of its keys are held by no keystore of this home"
-        )
+    revoked = {entry.kid for entry in claimed.revoked}  # a revoked seed is destroyed, and its bundle is published again
+    return [key.kid for key in claimed.keys if key.exp > now and key.kid not in held | revoked]
 
 
 @keys.command("list")

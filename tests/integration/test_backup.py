@@ -17,12 +17,15 @@ import pytest
 from gateway import backups, serving
 from gateway.app import Running
 from gateway.backups import BackupError, Recovery, Secrets
-from gateway.core.commands import Record
+from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
 from gateway.entries import Circumstance, about_own
 from gateway.home import Home, HomeError
 from gateway.store.backup import CopyError
+from gateway.store.signer import LogSigner
 from gateway.store.sqlite import StoreUnavailableError
+from gateway.tlog.checkpoint import NoteKey, sign_checkpoint
+from gateway.tlog.entry import row_mac
 from keys.errors import KeystoreError
 from keys.key import Kid
 from keys.listed import DAY, Role
@@ -58,8 +61,16 @@ async def log(running: Running, count: int = 1) -> None:
 
 
 async def sign(home: Home, running: Running) -> None:
-    """One look of the log's signer."""
-    await serving.checkpoint(serving._signer(home, running), running.exchange)
+    """One look of the log's signer; what it lets through is signed and kept."""
+    append, origin = running.keys.gateway.secrets["append"], running.settings.log_origin
+    signer = LogSigner(
+        home.database, home.signer, origin=origin, mac=lambda index, data: row_mac(append, origin, index, data)
+    )
+    grown = signer.advance()
+    assert grown is not None
+    signing = running.exchange.ring().log(NOW)
+    note = sign_checkpoint(grown, NoteKey(name=origin, public=signing.key.public.raw), signing.key.sign).decode()
+    await running.exchange.store.write(PutCheckpoint(size=grown.size, root=grown.root, note=note, signed_at=NOW))
 
 
 def out(home: Home, name: str = "backup") -> Path:
