@@ -154,6 +154,7 @@ def _exchange(
         protection=read.protection,
         overview=read.overview,
         seeds=HomeSeeds(keys, read.destructions),
+        statements=read.statements,
         peer=peer,
         clock=clock,
         entropy=secrets.token_bytes,

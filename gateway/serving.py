@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from gateway import backups, destruction, expiries, returning
+from gateway import backups, destruction, expiries, returning, statements
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
@@ -37,6 +37,7 @@ from gateway.worker import Worker, guarded
 from keys.errors import KeystoreError
 
 LOOK_AT_KEYS_EVERY: Final = timedelta(hours=1)  # between two looks at what ends, and at what is to be destroyed
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 RETURN_EVERY: Final = timedelta(minutes=1)
 RETURN_WITHIN: Final = 60.0  # seconds in which partners may answer a restored gateway before it goes on without them
@@ -158,6 +159,7 @@ def _jobs(home: Home, running: Running, signer: LogSigner) -> Jobs:
             Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),
             *_key_jobs(home, running),
             *_return_jobs(home, running.exchange),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         exchange.clock,
     )
