@@ -6,6 +6,7 @@ the rule, never a value: a data protection officer's address in a file is person
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import re
 import tomllib
@@ -61,6 +62,8 @@ def parse_toml(data: bytes, *, file: str) -> dict[str, Any]:
         raise fault(file, "", f"larger than {MAX_FILE} bytes")
     if _LONG_KEY.search(data):  # the library's time grows with the square of a key's parts
         raise fault(file, "", f"a name of more than {_MOST_PARTS} dotted parts")
+    if data.startswith(codecs.BOM_UTF8):
+        raise fault(file, "", "begins with a byte order mark: save it as UTF-8 without one")
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError:

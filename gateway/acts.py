@@ -23,6 +23,7 @@ from gateway import (
     circumstances,
     condition,
     delivery,
+    destruction,
     erasure,
     governing,
     inbound,
@@ -182,6 +183,10 @@ async def partner_verify(exchange: Exchange, given: Arguments) -> Any:
 
 async def keys_publish(exchange: Exchange, given: Arguments) -> Any:
     return bundle_line(await partners.publish(given.text("bundle").encode(), exchange, by=given.maybe("by")))
+
+
+async def keys_destroy(exchange: Exchange, _: Arguments) -> Any:
+    return {"destroyed": list(await destruction.destroy_closed(exchange))}
 
 
 async def keys_bundles(exchange: Exchange, _: Arguments) -> Any:
@@ -353,6 +358,7 @@ WRITING: Mapping[str, Act] = {
     "agreement.urgent": agreement_urgent,
     "inbox.open": inbox_open,
     "inbox.take": inbox_take,
+    "keys.destroy": keys_destroy,
     "log.erase": log_erase,
     "keys.publish": keys_publish,
     "message.cancel": message_cancel,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -25,18 +25,23 @@ from gateway.core.commands import Command
 from gateway.core.errors import SafehandError
 from gateway.core.tags import child_tags, lane_tag
 from gateway.entries import Journal
-from gateway.home import Home
+from gateway.home import Home, HomeError
 from gateway.ports import Exchange, Organisation, Refusals, Store
 from gateway.store.comparison import RowComparison
 from gateway.store.opening import StoreKeys, open_readonly, open_store
+from gateway.store.seeds import StoredDestructions
+from gateway.store.signer import check_not_behind
 from keys.bundle import KeyBundle
 from keys.http import sign_request
+from keys.key import Kid
 from keys.keyset import KeySet
 from keys.listed import Role
 from keys.ring import KeyRing
 from keys.suite import MEDIA_TYPE
 
 T = TypeVar("T")
+
+Clock = Callable[[], datetime]
 
 _NONCE = 16
 
@@ -83,6 +88,24 @@ class Keys:
     def store_keys(self) -> StoreKeys:
         held = self.gateway.secrets
         return StoreKeys(append=held["append"], store=held["store"], kek=held["kek"])
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSeeds:
+    """`ports.Seeds`: the keys in memory, their keystore in the home, and what the log says of them."""
+
+    keys: Keys
+    destructions: StoredDestructions
+
+    def held(self) -> frozenset[Kid]:
+        return frozenset(key.kid for key in self.keys.gateway.keys if key.role == Role.MESSAGE_KEM)
+
+    def destroy(self, kids: Set[Kid]) -> frozenset[Kid]:
+        self.keys.gateway = self.keys.gateway.destroy(*kids)
+        return self.keys.home.destroy_seeds(kids)
+
+    async def logged(self) -> frozenset[str]:
+        return await self.destructions.logged()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +158,7 @@ def _exchange(
     peer: Any,
     waker: list[Callable[[], None]],
     alarm: Alarm,
+    clock: Clock,
 ) -> Exchange:
     index = keys.index
 
@@ -156,9 +180,10 @@ def _exchange(
         inbox=read.inbox,
         protection=read.protection,
         overview=read.overview,
+        seeds=HomeSeeds(keys, read.destructions),
         statements=read.statements,
         peer=peer,
-        clock=now_utc,
+        clock=clock,
         entropy=secrets.token_bytes,
         tags=lambda body: child_tags(body, index),
         lane_key=lambda thread, urgent: lane_tag(index, thread, urgent=urgent),
@@ -172,9 +197,12 @@ def _exchange(
 
 @contextlib.asynccontextmanager
 async def open_exchange(
-    home: Home, fatal: Callable[[BaseException], None], alarm: Alarm = tell_alarm
+    home: Home, fatal: Callable[[BaseException], None], alarm: Alarm = tell_alarm, *, clock: Clock = now_utc
 ) -> AsyncIterator[Writing]:
-    """Open everything that a flow may touch, for writing. The caller holds the home's lock."""
+    """Open everything that a flow may touch, for writing. The caller holds the home's lock.
+
+    Raises LogInconsistentError where the log's signer has seen more than the database holds.
+    """
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
     waker: list[Callable[[], None]] = []
@@ -189,8 +217,9 @@ async def open_exchange(
                 fatal=fatal,
             )
         )
-        peer = await stack.enter_async_context(_peer(home, settings, keys))
-        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm)
+        await asyncio.to_thread(check_not_behind, home.database, home.signer, settings.log_origin)
+        peer = await stack.enter_async_context(_peer(home, settings, keys, clock))
+        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm, clock)
         await reload_bundles(keys, exchange)
         try:
             yield Writing(
@@ -218,7 +247,7 @@ async def open_readonly_exchange(home: Home, alarm: Alarm = tell_alarm) -> Async
         keys=keys.store_keys(),
         alarm=alarm,
     ) as read:
-        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], alarm)
+        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], alarm, now_utc)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=[], writes=lambda: 0)
 
@@ -229,15 +258,15 @@ async def reload_bundles(keys: Keys, exchange: Exchange) -> None:
     if not keys.bundles:
         return
     held_elsewhere = Role.AGREEMENT_SIGN  # in a keystore of its own, which no server opens
-    ring = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys)
-    if any(listed.role is not held_elsewhere for listed in ring.not_held()):
+    ring, now = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys), int(exchange.clock().timestamp())
+    if any(listed.role is not held_elsewhere and listed.exp > now for listed in ring.not_held()):
         keys.gateway = await asyncio.to_thread(keys.home.keystore("gateway").load)
 
 
 @contextlib.asynccontextmanager
-async def _peer(home: Home, settings: Settings, keys: Keys) -> AsyncIterator[PeerAdapter]:
+async def _peer(home: Home, settings: Settings, keys: Keys, clock: Clock) -> AsyncIterator[PeerAdapter]:
     def sign(method: str, target_uri: str, body: bytes | None, idempotency_key: str | None) -> Mapping[str, str]:
-        at = int(now_utc().timestamp())
+        at = int(clock().timestamp())
         return sign_request(
             method=method,
             target_uri=target_uri,
@@ -251,7 +280,12 @@ async def _peer(home: Home, settings: Settings, keys: Keys) -> AsyncIterator[Pee
         )
 
     ca_file = home.path / settings.ca_file if settings.ca_file else None
-    adapter = PeerAdapter(sign=sign, ca_file=ca_file, allowed_private=settings.allowed_private)
+    try:
+        adapter = PeerAdapter(sign=sign, ca_file=ca_file, allowed_private=settings.allowed_private)
+    except OSError as error:  # an SSLError is one: no certificate in it
+        raise HomeError(
+            f"{home.config.name}: partners.ca_file: {ca_file} must be a file of certificates in PEM"
+        ) from error
     try:
         yield adapter
     finally:

@@ -26,6 +26,8 @@ from gateway.core.retry import Setback
 from gateway.governing import HeldAgreement
 from gateway.ports import Candidate, Exchange, OutboundMessage, Partner
 from keys.key import Kid
+from keys.listed import Role
+from keys.ring import KeyRing
 
 LEASE = timedelta(seconds=60)  # longer than an adapter's total time-out of 30 s
 LOOK_AGAIN = timedelta(seconds=60)  # without a cause to: events, protection and partners wake what they held at once
@@ -83,7 +85,7 @@ async def _obstacles(
     exchange: Exchange,
 ) -> tuple[HeldAgreement | None, tuple[str, ...]]:
     """Why the message must not go now: its agreement, its facts, the child's protection, or the recipient's keys."""
-    codes = set(_key_obstacles(message, partner, now))
+    codes = {*_key_obstacles(message, partner, now), *_own_key_obstacles(message, exchange.ring(), now)}
     held = await governing.load(exchange, message.agreement, now)
     if held is None:
         return None, ("agreement.none",)
@@ -119,6 +121,16 @@ def _key_obstacles(message: OutboundMessage, partner: Partner, now: datetime) ->
         codes.append("partner.keys-expired")
     if any(partner.newest.is_revoked(Kid(entry.enc)) for entry in payload.to):
         codes.append("partner.key-revoked")
+    return codes
+
+
+def _own_key_obstacles(message: OutboundMessage, ring: KeyRing, now: datetime) -> list[str]:
+    """A missed ceremony holds what waits until the next one, and uses up no attempt."""
+    codes = []
+    if Role.HTTP in ring.missing(int(now.timestamp())):
+        codes.append("own.keys-missing")
+    if any(ring.bundle.is_revoked(Kid(kid)) for kid in circumstances.payload_of(message.inner).from_.sig):
+        codes.append("own.key-revoked")
     return codes
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from pathlib import Path
 from contracts.errors import ContractError
 from gateway.config import Settings, read_settings, write_settings
 from gateway.core.errors import BusyError, SafehandError
-from keys.bundle import KeyBundle
+from keys.key import Kid
 from keys.keyset import SYMMETRIC_SIZE, KeySet
-from keys.rotation import closed_kems
 from keys.sources.keystore import KeystoreFile, read_passphrase
 
 _PASSPHRASE_BYTES = 32
 _SOCKET_PATH = 107  # bytes of sun_path on Linux, its final zero apart
+_KEYSTORE_WAIT = 30.0  # seconds until another process has changed a keystore; argon2id takes it two or three
+_GLANCE = 0.1
 
 
 class HomeError(SafehandError):
@@ -57,6 +59,11 @@ class Home:
     @property
     def signer(self) -> Path:
         return self.path / "data" / "log-signer"
+
+    @property
+    def restored(self) -> Path:
+        """Stands only in a home that was made of a backup, until its gateway has come back to its partners."""
+        return self.path / "data" / "restored"
 
     @property
     def socket(self) -> Path:
@@ -102,15 +109,56 @@ class Home:
         if any(self.path.rglob("root*.keystore")):
             raise HomeError("a root keystore lies in this home: move it away from this machine")
 
-    def destroy_closed_kems(self, own_bundles: Sequence[KeyBundle], now: int) -> int:
-        """Drop from the gateway keystore the KEM seeds that open nothing any more (envelope section 5); return how many."""
-        keystore = self.keystore("gateway")
-        held = keystore.load()
-        left = held.destroy(*closed_kems(own_bundles, now))
-        gone = len(held.keys) - len(left.keys)
-        if gone:
-            keystore.replace(left)
-        return gone
+    def change_keystore(self, name: str, change: Callable[[KeySet], KeySet], passphrase: bytes | None = None) -> KeySet:
+        """Load a keystore, put what `change` makes of it in its place, and return what it then holds.
+
+        One process at a time: a command makes keys beside a server that destroys some, and neither may undo the other.
+        Raises BusyError where another process does not let go.
+        """
+        keystore = self.keystore(name, passphrase)
+        with self._changing():
+            held = keystore.load()
+            changed = change(held)
+            if changed != held:
+                keystore.replace(changed)
+            return changed
+
+    def new_keystore(self, name: str, keys: KeySet) -> None:
+        """Make a keystore, and a passphrase beside it."""
+        write_private(self.secrets / f"{name}.pass", (secrets.token_hex(_PASSPHRASE_BYTES) + "\n").encode())
+        self.keystore(name).create(keys)
+
+    def destroy_seeds(self, kids: Set[Kid]) -> frozenset[Kid]:
+        """Drop these KEM seeds from the gateway keystore (envelope section 5); return those that it held."""
+        gone: set[Kid] = set()
+
+        def without(held: KeySet) -> KeySet:
+            gone.update(key.kid for key in held.keys if key.kid in kids)
+            return held.destroy(*kids)
+
+        self.change_keystore("gateway", without)
+        return frozenset(gone)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        path = self.secrets / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HomeError(f"{path}: cannot be opened ({error.strerror})") from error
+        try:
+            until = time.monotonic() + _KEYSTORE_WAIT
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if time.monotonic() > until:
+                        raise BusyError("another process is changing the keystores of this home") from None
+                    time.sleep(_GLANCE)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _config_bytes(self) -> bytes:
         try:
@@ -149,13 +197,13 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
 
 
 def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
-    passphrase = home.secrets / f"{name}.pass"
-    _write_private(passphrase, secrets.token_hex(_PASSPHRASE_BYTES) + "\n")
-    made = {secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric}
-    home.keystore(name).create(KeySet(keys=(), secrets=made))
+    home.new_keystore(
+        name, KeySet(keys=(), secrets={secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric})
+    )
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -6,7 +6,7 @@ only rows whose mac holds (log A6): a row that fails it counts as absent and rai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
@@ -20,6 +20,7 @@ from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
+from keys.key import Kid
 from keys.ring import KeyRing
 
 R = TypeVar("R")
@@ -263,6 +264,25 @@ class Refusals(Protocol):
     def add(self, row: RefusedRow) -> None: ...
 
 
+class Seeds(Protocol):
+    """The seeds of the own KEM keys, in the keystore and in the memory of this process."""
+
+    def held(self) -> frozenset[Kid]:
+        """Those in memory."""
+        ...
+
+    def destroy(self, kids: Set[Kid]) -> frozenset[Kid]:
+        """Take seeds out of memory, then out of the keystore; return those that the keystore held. Called in a thread.
+
+        MUST be out of memory whatever becomes of the keystore. Raises KeystoreError and HomeError where it cannot be written.
+        """
+        ...
+
+    async def logged(self) -> frozenset[str]:
+        """The digests of keys that a 'key-destroyed' entry of the log names."""
+        ...
+
+
 class Statements(Protocol):
     """Daily statements of both sides (`direction` out: ours, in: the partner's), and how they compare with the log."""
 
@@ -303,6 +323,7 @@ class Exchange:
     inbox: Inbox
     protection: Protection
     overview: Overview
+    seeds: Seeds
     statements: Statements
     peer: Adapter
     clock: Callable[[], datetime]

@@ -15,10 +15,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 import structlog
 from aiohttp import web
 
-from gateway import integrity, statements
+from gateway import backups, destruction, expiries, integrity, returning, statements
 from gateway.app import (
     NotReadyError,
     Running,
@@ -33,7 +34,8 @@ from gateway.app import (
 from gateway.clock import ClockWatch, watch
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
-from gateway.core.errors import LogInconsistentError, SafehandError
+from gateway.core.errors import BusyError, LogInconsistentError, SafehandError
+from gateway.expiries import Told
 from gateway.home import Home, HomeError
 from gateway.jobs import Job, Jobs
 from gateway.meters import MeteredStore, Meters
@@ -51,14 +53,19 @@ from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.metrics import metrics_app
 from gateway.web.observing import observed
-from gateway.web.tls import server_context
+from gateway.web.tls import certificate_end, server_context
 from gateway.worker import Worker, guarded
+from keys.errors import KeystoreError
 
 COMPARE_EVERY: Final = timedelta(days=1)  # rows that decide with the log (log.md A6); at the start besides
 TELL_EVERY: Final = timedelta(seconds=5)  # how long a refused row waits for its entry
 LOOK_AT_CLOCK: Final = timedelta(seconds=5)
+LOOK_AT_KEYS_EVERY: Final = timedelta(hours=1)  # between two looks at what ends, and at what is to be destroyed
 STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
+RETURN_EVERY: Final = timedelta(minutes=1)
+RETURN_WITHIN: Final = 60.0  # seconds in which partners may answer a restored gateway before it goes on without them
+RESTORED: Final = "the log may be behind what partners and witnesses hold: docs/operators.md, disaster recovery"
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
 
@@ -132,8 +139,9 @@ async def _run(
         await _listen(listeners, home, settings, exchange, meters)
         await _listen_metrics(watched, running, meters, vitals)
         await _listen_admin(listeners, home, exchange, published, meters)
+        await _return(home, exchange)  # before the worker: what was suspended after the backup must not be sent under
         working = tasks.create_task(worker.run(), name="worker")
-        clockwork = tasks.create_task(_jobs(running, signer, vitals).run(), name="jobs")
+        clockwork = tasks.create_task(_jobs(home, running, signer, vitals).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
@@ -215,7 +223,7 @@ def _signer(home: Home, running: Running) -> LogSigner:
     )
 
 
-def _jobs(running: Writing, signer: LogSigner, vitals: Vitals) -> Jobs:
+def _jobs(home: Home, running: Writing, signer: LogSigner, vitals: Vitals) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     walls = ClockWatch(exchange.clock(), steady)
@@ -229,6 +237,8 @@ def _jobs(running: Writing, signer: LogSigner, vitals: Vitals) -> Jobs:
             Job(name="refused-rows", every=TELL_EVERY, run=lambda: tell_refused(running)),
             Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
+            *_key_jobs(home, running),
+            *_return_jobs(home, running.exchange),
             Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         steady_clock,
@@ -248,6 +258,54 @@ async def tell_refused(running: Writing) -> None:
     """Log the rows that readers refused; whoever changed one may have put back or taken out others: compare at once."""
     if await integrity.record(running.refusals, running.exchange):
         await compare_rows(running)
+
+
+def _key_jobs(home: Home, running: Running) -> tuple[Job, ...]:
+    """What ends soon is told; KEM seeds whose day has come are destroyed."""
+    exchange, settings, told = running.exchange, running.settings, Told()
+
+    async def tell_expiries() -> None:
+        path = home.path / settings.tls_certificate
+        ends_at = await asyncio.to_thread(certificate_end, path)
+        await expiries.tell(told, () if ends_at is None else ((path.name, ends_at),), exchange)
+
+    return (
+        Job(name="expiries", every=LOOK_AT_KEYS_EVERY, run=tell_expiries),
+        Job(name="destroy-seeds", every=LOOK_AT_KEYS_EVERY, run=lambda: destroy_seeds(exchange)),
+    )
+
+
+def _return_jobs(home: Home, exchange: Exchange) -> tuple[Job, ...]:
+    """Partners that did not answer when a restored gateway started are asked again."""
+    if backups.read_mark(home) is None:
+        return ()
+    return (Job(name="return", every=RETURN_EVERY, run=lambda: _return(home, exchange)),)
+
+
+async def _return(home: Home, exchange: Exchange) -> None:
+    """In a home that was made of a backup: say so in the log once, and ask partners until each has answered."""
+    mark = backups.read_mark(home)
+    if mark is None:
+        return
+    if not mark.logged:
+        await returning.say_so(exchange)  # logged twice, rather than never, where it is cut off here
+        backups.write_mark(home, msgspec.structs.replace(mark, logged=True))
+    exchange.alarm("restored", {"size": str(mark.size), "rule": RESTORED})
+    missed: tuple[str, ...] = ("?",)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RETURN_WITHIN):
+            missed = await returning.catch_up(exchange)
+    if not missed:
+        backups.remove_mark(home)
+        exchange.wake()
+
+
+async def destroy_seeds(exchange: Exchange) -> None:
+    """Destroy what is due; where the keystore cannot be written a person must, and it is tried again."""
+    try:
+        await destruction.destroy_closed(exchange)
+    except (HomeError, KeystoreError, BusyError) as error:
+        exchange.alarm("seeds-not-destroyed", {"code": error.code, "cause": str(error)})
 
 
 async def checkpoint(signer: LogSigner, exchange: Exchange) -> None:

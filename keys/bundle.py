@@ -42,6 +42,7 @@ __all__ = [
     "first_trust",
     "issue_bundle",
     "reissue_bundle",
+    "reissue_request",
     "replay_history",
     "roots_chain",
 ]
@@ -232,8 +233,12 @@ def issue_bundle(
 
 def reissue_bundle(bundle: KeyBundle, roots: SigningPair) -> bytes:
     """Return the same content under the next `seq` with two signatures: where newcomers begin after a root change."""
-    request = replace(bundle.content, seq=bundle.seq + 1, prev=bundle.digest)
-    return issue_bundle(request, roots, bundle.next_roots)
+    return issue_bundle(reissue_request(bundle.content, bundle.jws), roots, bundle.next_roots)
+
+
+def reissue_request(request: UnsignedBundle, jws: bytes) -> UnsignedBundle:
+    """Return the request that repeats what was signed as `jws` under the next `seq`."""
+    return replace(request, seq=request.seq + 1, prev=f"sha256:{hashlib.sha256(jws).hexdigest()}")
 
 
 # --- accepting

@@ -1,14 +1,15 @@
 """Rotation: which keys an organisation needs next, and the unsigned request that would list them.
 
 Pure: the newest own bundle and an instant go in, the makers of keys are passed in, a `RotationPlan` comes out. Storing
-the new secrets before the request leaves, and destroying old ones, is the caller's. Keys are never replaced early: each
-role is covered without a gap from now to the end of the bundle planned, by what is listed already and then by new keys.
+the new secrets before the request leaves, and destroying old ones, is the caller's. Each role is covered without a gap
+from now to the end of the bundle planned, by what is listed already and then by new keys; KEM keys never overlap either.
+A key is replaced before its time only where it is revoked, or where its role is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from keys.bundle import KeyBundle
@@ -20,6 +21,9 @@ from keys.suite import SUITE
 
 SIGNING_ACTIVE: Final = 365 * DAY
 SIGNING_RETIRING: Final = 30 * DAY  # what the old key signed last is read while the new one signs
+# A KEM key that is replaced early is sealed to for so long yet: four days to publish, three in which every partner that
+# still sends has fetched the bundle (envelope section 5). Messages sealed meanwhile keep their whole life.
+KEM_NOTICE: Final = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +54,17 @@ def plan_request(
     revoke: Sequence[Revocation],
     now: int,
     makers: KeyMakers,
+    early: Set[Role] = frozenset(),
 ) -> RotationPlan:
     """Return the request that follows `newest` (None: the first) and keeps every role active for 90 days from `now`.
 
-    `origin` names the exchange log; keys in `revoke` are replaced from `now`. Raises BundleError where the settings
-    could not stand in a bundle.
+    `origin` names the exchange log; keys in `revoke` are replaced from `now`. The active keys of the roles in `early`
+    retire before their time: signing keys now, and their signatures are read as long as they would have been; a KEM key
+    in seven days. Raises BundleError where the settings could not stand in a bundle.
     """
     revoked = (*(newest.revoked if newest else ()), *revoke)
     gone = {entry.kid for entry in revoked}
-    kept = [key for key in (newest.keys if newest else ()) if key.exp > now]
+    kept = [_handed_over(key, early, now) for key in (newest.keys if newest else ()) if key.exp > now]
     made: list[StoredKey] = []
     listed: list[ListedKey] = []
     for role in Role:
@@ -71,10 +77,10 @@ def plan_request(
         good = [key for key in same if key.kid not in gone and (key.nbf, key.retire) not in broken]
         if role is Role.LOG:
             good = [key for key in good if key.origin == origin]
-        for start in _gaps(good, now, now + BUNDLE_LIFETIME, _active_for(role)):
+        for start, retire in _gaps(good, now, now + BUNDLE_LIFETIME, role):
             secrets = _make(role, makers)
             made += [StoredKey(role.value, secret) for secret in secrets]
-            listed += [_entry(role, secret, start, origin) for secret in secrets]
+            listed += [_entry(role, secret, start, retire, origin) for secret in secrets]
     request = UnsignedBundle(
         org=org,
         name=name,
@@ -97,21 +103,48 @@ def plan_request(
 
 
 def closed_kems(history: Sequence[KeyBundle], now: int) -> tuple[Kid, ...]:
-    """Return the KEM keys, from every own bundle, that open nothing any more: their seeds and backups are destroyed."""
+    """Return the KEM keys, from every own bundle, that open nothing any more, because their last day has passed or they
+    are revoked: their seeds and backups are destroyed."""
     newest = {key.kid: key for bundle in history for key in bundle.keys if key.role is Role.MESSAGE_KEM}
-    return tuple(kid for kid, key in newest.items() if key.exp <= now)
+    return tuple(kid for kid, key in newest.items() if key.exp <= now or history[-1].is_revoked(kid))
 
 
-def _gaps(listed: Sequence[ListedKey], start: int, end: int, period: int) -> tuple[int, ...]:
-    """Return the `nbf` of each key that is missing for one to be active at every instant from `start` to `end`."""
-    starts: list[int] = []
+def covered_until(bundle: KeyBundle, role: Role, now: int) -> int:
+    """Return the first instant from `now` on without an unrevoked active key of a role; `now` itself where there is none."""
+    good = bundle.active_pairs if role in PAIRED else bundle.active_keys
+    while now < (end := max((listed.retire for listed in good(role, now)), default=now)):
+        now = end
+    return now
+
+
+def _handed_over(key: ListedKey, early: Set[Role], now: int) -> ListedKey:
+    """Return the entry as the next bundle lists it: where its role is replaced early, it retires early.
+
+    `exp` of a signing key stays: between the request and its publication the old key goes on signing, and messages that
+    live longer than a shorter `exp` would be refused.
+    """
+    if key.role not in early or not key.active_at(now):
+        return key
+    if key.role is not Role.MESSAGE_KEM:
+        return replace(key, retire=max(now, key.nbf + 1))
+    retire = min(key.retire, now + KEM_NOTICE)
+    return replace(key, retire=retire, exp=retire + KEM_RETIRING)
+
+
+def _gaps(listed: Sequence[ListedKey], start: int, end: int, role: Role) -> tuple[tuple[int, int], ...]:
+    """Return (`nbf`, `retire`) of each key that is missing for one to be active at every instant from `start` to `end`.
+
+    A KEM key ends where the next one that is listed begins: there is one to seal to at a time.
+    """
+    missing: list[tuple[int, int]] = []
     while start < end:
         covered = max((key.retire for key in listed if key.active_at(start)), default=None)
         if covered is None:
-            starts.append(start)
-            covered = start + period
+            following = [key.nbf for key in listed if key.nbf > start] if role is Role.MESSAGE_KEM else []
+            covered = min([start + _active_for(role), *following])
+            missing.append((start, covered))
         start = covered
-    return tuple(starts)
+    return tuple(missing)
 
 
 def _active_for(role: Role) -> int:
@@ -126,8 +159,7 @@ def _make(role: Role, makers: KeyMakers) -> tuple[SecretKey, ...]:
     return (makers.ed25519(),)
 
 
-def _entry(role: Role, secret: SecretKey, start: int, origin: str) -> ListedKey:
-    retire = start + _active_for(role)
+def _entry(role: Role, secret: SecretKey, start: int, retire: int, origin: str) -> ListedKey:
     return ListedKey(
         role=role,
         holder=Holder.GATEWAY,

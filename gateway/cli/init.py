@@ -95,6 +95,34 @@ def root_init(home: Home, file: Path, passphrase_file: Path | None, org: str, as
     show_json(said) if as_json else show_pairs(said)
 
 
+@root.command("change")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The new root keystore.")
+@options.passphrase_file
+@click.pass_obj
+def root_change(home: Home, file: Path, out: Path, passphrase_file: Path | None) -> None:
+    """Begin a root change: the announced pair of FILE becomes the root pair of a new keystore, with a new next pair.
+
+    Nothing changes for anyone until a bundle signed with the new keystore is published. Both keystores have the same
+    passphrase. Keep FILE until then, and destroy it afterwards.
+    """
+    from keys.key import Ed25519Secret, MlDsa65Secret
+    from keys.keyset import KeySet, StoredKey
+    from keys.sources.keystore import KeystoreFile
+
+    _refuse_inside(home, out)
+    passphrase = options.passphrase(passphrase_file, "the root keystore")
+    held = KeystoreFile(file, passphrase).load()
+    pairs = {_OLD_ROOT: _pair(held, "root").signers, "root": _pair(held, "next-root").signers}
+    pairs["next-root"] = (Ed25519Secret.generate(), MlDsa65Secret.generate())
+    keys = tuple(StoredKey(role, secret) for role, pair in pairs.items() for secret in pair)
+    KeystoreFile(out, passphrase).create(KeySet(keys=keys, secrets={}))
+    click.echo(
+        f"Next: safehand keys request on the gateway, then: safehand root sign REQUEST --root {out.name} --out .."
+    )
+    click.echo(f"Keep {file.name} until the bundles are published; then destroy it and its copies.")
+
+
 @root.command("sign")
 @click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--root", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -103,26 +131,51 @@ def root_init(home: Home, file: Path, passphrase_file: Path | None, org: str, as
 @options.passphrase_file
 @click.pass_obj
 def root_sign(home: Home, request: Path, file: Path, out: Path, yes: bool, passphrase_file: Path | None) -> None:
-    """Show an unsigned REQUEST, add the root keys, sign it as a key bundle."""
+    """Show an unsigned REQUEST, add the root keys, sign it as a key bundle.
+
+    The first bundle signed with a keystore of `root change` hands over: it has four signatures, and the same content
+    follows in a second bundle with two. Both are published, in this order.
+    """
     from gateway.summaries import moment
-    from keys.bundle import issue_bundle
+    from keys.bundle import issue_bundle, reissue_request
     from keys.bundle_payload import UnsignedBundle
     from keys.sources.keystore import KeystoreFile
 
     _refuse_inside(home, file)
     unsigned = UnsignedBundle.from_bytes(request.read_bytes())
-    held = KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore")).load()
+    keystore = KeystoreFile(file, options.passphrase(passphrase_file, "the root keystore"))
+    held = keystore.load()
+    handing_over = any(key.role == _OLD_ROOT for key in held.keys)
     click.echo(f"{unsigned.org} ({unsigned.name}), bundle {unsigned.seq}, expires {moment(unsigned.exp)}:")
     for key in unsigned.keys:
         click.echo(f"  {key.role.value:<15} {key.kid}  {moment(key.nbf)} to {moment(key.exp)}")
     for entry in unsigned.revoked:
         click.echo(f"  revoked         {entry.kid}  from {moment(entry.since)}")
+    roots, next_roots = _pair(held, "root"), _pair(held, "next-root")
+    if handing_over:
+        click.echo(f"THE ROOT CHANGES. The fingerprint will be: {_words(unsigned.org, roots)}")
     if not yes:
         click.confirm("Sign this bundle?", abort=True)
-    roots, next_roots = _pair(held, "root"), _pair(held, "next-root")
-    bundle = issue_bundle(unsigned, roots, next_roots.kids)
+    old_roots = _pair(held, _OLD_ROOT) if handing_over else None
+    bundle = issue_bundle(unsigned, roots, next_roots.kids, old_roots=old_roots)
     out.write_bytes(bundle)
-    click.echo(f"Signed: {out}. On the gateway: safehand keys publish {out.name}")
+    if not handing_over:
+        click.echo(f"Signed: {out}. On the gateway: safehand keys publish {out.name}")
+        return
+    second = out.with_name(f"{out.stem}-2{out.suffix}")
+    second.write_bytes(issue_bundle(reissue_request(unsigned, bundle), roots, next_roots.kids))
+    # From here on two signatures are right; what hands over once more is the old keystore, which is kept until then.
+    keystore.replace(held.destroy(*(key.kid for key in held.keys if key.role == _OLD_ROOT)))
+    click.echo(f"Signed: {out} and {second}. On the gateway: safehand keys publish {out.name} {second.name}")
+
+
+_OLD_ROOT = "old-root"  # in a keystore of `root change`, until it has signed
+
+
+def _words(org: str, roots: SigningPair) -> str:
+    from keys.fingerprint import fingerprint, to_words
+
+    return " ".join(to_words(fingerprint(org, roots.public)))
 
 
 def _pair(held: KeySet, role: str) -> SigningPair:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import agreement, doctor, init, keys, log, message, partner, protect, server
+from gateway.cli import agreement, backup, doctor, init, keys, log, message, partner, protect, server
 from gateway.cli.ending import Commands
 from gateway.home import Home
 
@@ -49,5 +49,7 @@ for command in (
     log.log,
     log.db,
     doctor.doctor,
+    backup.backup,
+    backup.restore,
 ):
     main.add_command(command)

@@ -29,6 +29,7 @@ from gateway.store.partners import StoredPartners
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, Refusals, RowSeal
+from gateway.store.seeds import StoredDestructions
 from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.statements import StoredStatements
 from gateway.store.transaction import Transaction
@@ -64,6 +65,7 @@ class Readers:
     inbox: StoredInbox
     protection: StoredProtection
     overview: StoredOverview
+    destructions: StoredDestructions
     statements: StoredStatements
 
 
@@ -143,6 +145,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         inbox=StoredInbox(reader),
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
+        destructions=StoredDestructions(reader),
         statements=StoredStatements(reader, own),
     )
 

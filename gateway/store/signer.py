@@ -19,7 +19,7 @@ from gateway.core.errors import LogInconsistentError
 from gateway.store.cells import as_blob, as_number
 from gateway.store.log import EntryMac
 from gateway.store.schema import checkpoint, log_entry, log_head
-from gateway.store.sqlite import reader_engine
+from gateway.store.sqlite import opening, reader_engine
 from gateway.tlog.checkpoint import Checkpoint
 from gateway.tlog.entry import leaf_hash
 from gateway.tlog.errors import TreeError
@@ -85,18 +85,7 @@ class LogSigner:
                 tree.append(leaf_hash(entry))
 
     def _recall(self) -> Frontier:
-        try:
-            stored = json.loads(self._memory.read_bytes())
-        except FileNotFoundError:
-            return Frontier()
-        except ValueError as error:
-            raise LogInconsistentError("the signer's memory is unreadable") from error
-        if stored.get("origin") != self._origin:
-            raise LogInconsistentError("the signer's memory is of another log")
-        try:
-            return Frontier.from_bytes(stored["size"], bytes.fromhex(stored["frontier"]))
-        except (KeyError, TypeError, ValueError, TreeError) as error:
-            raise LogInconsistentError("the signer's memory is unreadable") from error
+        return recall(self._memory, self._origin)
 
     def _remember(self, tree: Frontier) -> None:
         """Replace the memory in one step, on the disk before it counts."""
@@ -113,3 +102,37 @@ class LogSigner:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def recall(memory: Path, origin: str) -> Frontier:
+    """Return what a signer's memory holds: the tree that it has seen; an empty one where there is no such file.
+
+    Raises LogInconsistentError where it is unreadable or of another log: that is no fresh start.
+    """
+    try:
+        stored = json.loads(memory.read_bytes())
+    except FileNotFoundError:
+        return Frontier()
+    except (OSError, ValueError) as error:
+        raise LogInconsistentError(f"{memory}: the signer's memory is unreadable") from error
+    if not isinstance(stored, dict) or stored.get("origin") != origin:
+        raise LogInconsistentError(f"{memory}: the signer's memory is of another log")
+    try:
+        return Frontier.from_bytes(stored["size"], bytes.fromhex(stored["frontier"]))
+    except (KeyError, TypeError, ValueError, TreeError) as error:
+        raise LogInconsistentError(f"{memory}: the signer's memory is unreadable") from error
+
+
+def check_not_behind(database: Path, memory: Path, origin: str) -> None:
+    """Refuse a log that went back in time: a database put back without its signer's memory. For whoever is about to
+    write: another entry under an index that was signed would fork the log.
+
+    Raises LogInconsistentError. What else may be wrong with the log is found by the signer as it looks.
+    """
+    seen = recall(memory, origin).size
+    with opening(database), reader_engine(database).connect() as connection:
+        size = as_number(connection.scalar(select(log_head.c.size).where(log_head.c.origin == origin)) or 0)
+    if size < seen:
+        raise LogInconsistentError(
+            f"the log went back from {seen} entries to {size}: nothing is written or signed; restore a newer backup"
+        )

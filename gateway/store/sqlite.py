@@ -7,7 +7,7 @@ place that knows `pysqlite3`, which carries its own and is given to SQLAlchemy. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,6 +110,16 @@ def empty_wal(connection: Any) -> bool:
         cursor.close()
 
 
+def snapshot(database: Path, to: Path) -> None:
+    """Copy one state of the database into the file `to`, beside whoever writes: one step, and one file (no WAL)."""
+    check_version(sqlite_version())
+    with closing(pysqlite3.connect(database)) as source, closing(pysqlite3.connect(to)) as target:
+        for pragma in (*_COMMON, *_READER):
+            source.execute(pragma)
+        source.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")
+
+
 @contextmanager
 def opening(path: Path) -> Iterator[None]:
     """Turn what the operating system and SQLite say of a file that cannot be opened into StoreUnavailableError."""
@@ -119,6 +129,8 @@ def opening(path: Path) -> Iterator[None]:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
     except DBAPIError as error:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.orig}") from error
+    except pysqlite3.Error as error:
+        raise StoreUnavailableError(f"{path} cannot be opened: {error}") from error
 
 
 def _set_up(engine: Engine, pragmas: tuple[str, ...], *, begin: str) -> None:

@@ -73,6 +73,8 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     ("not-ready", 500, EXIT_USAGE, "The gateway is not ready"),
     ("store.schema", 500, EXIT_USAGE, "The database is not ready"),
     ("store.unavailable", 500, EXIT_USAGE, "The database is not ready"),
+    ("backup", 500, EXIT_USAGE, "The backup cannot be made or used"),
+    ("backup.damaged", 500, EXIT_INTEGRITY, "The backup is not what was written"),
     ("sqlite.version", 500, EXIT_USAGE, "The database is not ready"),
     (KeystoreError, 500, EXIT_USAGE, "A keystore or passphrase is not in order"),
     (KeyUnavailableError, 500, EXIT_USAGE, "A key is missing"),

@@ -59,6 +59,7 @@ from tests.support.messages import (
     transfer,
     transfer_toml,
 )
+from tests.support.seeds import MemorySeeds
 from tests.support.statements import MemoryStatements
 
 T = TypeVar("T")
@@ -118,6 +119,7 @@ class Gateway:
             inbox=MemoryInbox(self.memory),
             protection=MemoryProtection(self.memory),
             overview=MemoryOverview(self.memory),
+            seeds=MemorySeeds(self),
             statements=MemoryStatements(self.memory),
             peer=self.wire,
             clock=self.clock,

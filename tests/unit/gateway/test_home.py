@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from gateway.config import Settings, settings_from
 from gateway.home import Home, HomeError, create
 from keys.bundle import KeyBundle
 from keys.keyset import KeySet
-from keys.listed import DAY, Role
+from keys.listed import Role
 from keys.rotation import RotationPlan, plan_request
 from keys.sources.keystore import LOWEST, KeystoreFile
 from tests.support.keys import NOW, ORG, accept, make_endpoints, make_jws, make_makers, make_origin
@@ -105,18 +107,40 @@ def test_a_lock_that_cannot_be_opened_is_named(home: Home) -> None:
         pass
 
 
-def test_kem_seeds_are_destroyed_on_their_day_and_no_other_key_is(home: Home) -> None:
+def test_seeds_named_are_destroyed_and_no_other_key_is(home: Home) -> None:
     plan, first = publish(None, NOW)
-    _, second = publish(first, NOW + 60 * DAY)
     create(home, SETTINGS, PASSPHRASE)
-    store = home.keystore("gateway")
-    store.replace(store.load().add(*plan.gateway))
-    kems = [key.kid for key in first.keys if key.role is Role.MESSAGE_KEM]
+    home.change_keystore("gateway", lambda held: held.add(*plan.gateway))
+    kem = next(key.kid for key in first.keys if key.role is Role.MESSAGE_KEM)
 
-    assert home.destroy_closed_kems((first, second), NOW + 61 * DAY - 1) == 0
-    assert home.destroy_closed_kems((first, second), NOW + 61 * DAY) == 1
-    left = store.load()
-    assert {key.kid for key in plan.gateway} - {key.kid for key in left.keys} == {kems[0]}
+    assert home.destroy_seeds({kem}) == {kem}
+    left = home.keystore("gateway").load()
+    assert {key.kid for key in plan.gateway} - {key.kid for key in left.keys} == {kem}
     assert set(left.secrets) == {"append", "store", "kek"}
-    assert home.destroy_closed_kems((first, second), NOW + 61 * DAY) == 0
-    assert home.destroy_closed_kems((first, second), NOW + 91 * DAY) == 1
+    before = (home.secrets / "gateway.keystore").read_bytes()
+    assert home.destroy_seeds({kem}) == frozenset()
+    assert (home.secrets / "gateway.keystore").read_bytes() == before
+
+
+def test_two_processes_that_change_a_keystore_do_not_undo_each_other(home: Home) -> None:
+    """A command makes keys beside a server that destroys seeds: whoever comes second waits."""
+    plan, _ = publish(None, NOW)
+    create(home, SETTINGS, PASSPHRASE)
+    kems = [key for key in plan.gateway if key.role == Role.MESSAGE_KEM]
+    home.change_keystore("gateway", lambda held: held.add(*kems))
+    loaded, go_on = threading.Event(), threading.Event()
+
+    def slowly(held: KeySet) -> KeySet:
+        loaded.set()
+        assert go_on.wait(10)
+        return held.add(*(key for key in plan.gateway if key.role != Role.MESSAGE_KEM))
+
+    with ThreadPoolExecutor() as pool:
+        making = pool.submit(home.change_keystore, "gateway", slowly)
+        assert loaded.wait(10)
+        destroying = pool.submit(home.destroy_seeds, {kems[0].kid})
+        go_on.set()
+        making.result(20)
+        assert destroying.result(20) == {kems[0].kid}
+    held = {key.kid for key in home.keystore("gateway").load().keys}
+    assert held == {key.kid for key in plan.gateway} - {kems[0].kid}

@@ -15,7 +15,7 @@ from keys.errors import BundleError
 from keys.keyset import StoredKey
 from keys.listed import DAY, Holder, Role
 from keys.ring import KeyRing
-from keys.rotation import RotationPlan, closed_kems, plan_request
+from keys.rotation import RotationPlan, closed_kems, covered_until, plan_request
 from tests.support.keys import (
     NOW,
     ORG,
@@ -180,6 +180,33 @@ def test_settings_that_no_bundle_may_hold_are_refused_before_signing():
         plan(name="")
 
 
+def test_role_covered_by_nobody_is_covered_until_now_and_by_a_chain_of_keys_until_the_last_retires():
+    bundle = publish(FIRST)
+    assert covered_until(bundle, Role.MESSAGE_KEM, NOW) == NOW + 90 * DAY
+    assert covered_until(bundle, Role.HTTP, NOW) == covered_until(bundle, Role.MESSAGE_SIGN, NOW) == NOW + 365 * DAY
+    assert covered_until(bundle, Role.MESSAGE_KEM, NOW - 1) == NOW - 1
+
+
+def test_key_for_a_gap_between_kem_keys_ends_where_the_next_one_begins():
+    newest = publish(FIRST)
+    lost = next(key for key in newest.keys if key.role is Role.MESSAGE_KEM)
+    later = plan(newest, now=NOW + 10 * DAY, revoke=(make_revocation(lost.kid),))
+    (made, *_) = (key for key in later.request.keys if key.kid in {one.kid for one in later.gateway})
+    assert (made.nbf, made.retire, made.exp) == (NOW + 10 * DAY, NOW + 30 * DAY, NOW + 61 * DAY)
+
+
+def test_kem_key_that_retires_within_seven_days_is_not_replaced_early():
+    later = plan(publish(FIRST), now=NOW + 25 * DAY, early={Role.MESSAGE_KEM})
+    first = next(key for key in later.request.keys if key.role is Role.MESSAGE_KEM)
+    assert first.retire == NOW + 30 * DAY
+    assert {key.nbf for key in later.request.keys if key.role is Role.MESSAGE_KEM} == {
+        NOW,
+        NOW + 30 * DAY,
+        NOW + 60 * DAY,
+        NOW + 90 * DAY,
+    }
+
+
 def test_plan_shows_no_secret():
     assert "StoredKey" not in repr(FIRST)
 
@@ -193,6 +220,13 @@ def test_kem_keys_past_their_end_are_to_be_destroyed():
     assert closed_kems((first, second), NOW + 91 * DAY) == (kems[0].kid, kems[1].kid)
 
 
+def test_revoked_kem_key_is_to_be_destroyed_at_once():
+    first = publish(FIRST)
+    kem = next(key for key in first.keys if key.role is Role.MESSAGE_KEM)
+    second = publish(plan(first, revoke=(make_revocation(kem.kid),)), first)
+    assert closed_kems((first, second), NOW) == (kem.kid,)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(1, 89), min_size=1, max_size=8))
 def test_no_role_is_ever_without_a_key_while_bundles_are_renewed_in_time(days: list[int]):
@@ -202,8 +236,11 @@ def test_no_role_is_ever_without_a_key_while_bundles_are_renewed_in_time(days: l
     for wait in days:
         until = now + wait * DAY
         ring = KeyRing(bundle=history[-1], secrets=secrets)
-        for instant in {now, until - 1, *range(now, until, 7 * DAY)}:
+        edges = {key.nbf for key in history[-1].keys} | {key.retire for key in history[-1].keys}
+        instants = {now, until - 1, *range(now, until, 7 * DAY), *edges, *(edge - 1 for edge in edges)}
+        for instant in sorted(instant for instant in instants if now <= instant < until):
             assert ring.missing(instant) == ()
+            assert len(history[-1].active_keys(Role.MESSAGE_KEM, instant)) == 1
             assert ring.agreement(instant).exp >= instant + 30 * DAY
         now = until
         planned = plan(history[-1], now=now)
