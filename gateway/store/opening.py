@@ -25,6 +25,7 @@ from gateway.store.migrations import at_head
 from gateway.store.outbox import StoredOutbox
 from gateway.store.overview import StoredOverview
 from gateway.store.partners import StoredPartners
+from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
@@ -62,6 +63,7 @@ class Readers:
     inbox: StoredInbox
     protection: StoredProtection
     overview: StoredOverview
+    log: StoredLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         inbox=StoredInbox(reader),
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
+        log=StoredLog(reader),
     )
 
 

@@ -35,6 +35,7 @@ from gateway.ports import (
 from keys.fingerprint import to_text
 from keys.ring import KeyRing
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
+from tests.support.log import MemoryLog, sign
 from tests.support.memory import (
     Clock,
     Entropy,
@@ -116,6 +117,7 @@ class Gateway:
             inbox=MemoryInbox(self.memory),
             protection=MemoryProtection(self.memory),
             overview=MemoryOverview(self.memory),
+            log=MemoryLog(self.memory),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
@@ -125,6 +127,7 @@ class Gateway:
             journal=Journal(org=self.own, origin=make_origin(self.own), entropy=self.entropy),
             asked=self.asked,
             wake=lambda: None,
+            sign_log=lambda: sign(self.memory, self.ring),
             alarm=lambda name, _: self.alarms.append(name),
         )
 
