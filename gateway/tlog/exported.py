@@ -82,18 +82,18 @@ def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: Lo
 def _check_line(place: _Place, line: Line, rules: LogCheck) -> list[Problem]:
     found = []
     if not line.ended:
-        found.append(Problem(index=place.index, column=ENTRIES, rule="the last line does not end: cut off?"))
+        found.append(Problem(index=place.at, column=ENTRIES, rule="the last line does not end: cut off?"))
     if place.fault is not None:
         return found  # what became of a changed entry is no news
     try:
         entry = parse_shape(line.data)
     except EntryError as error:
-        return [*found, Problem(index=place.index, column=ENTRIES, rule=str(error))]
+        return [*found, Problem(index=place.at, column=ENTRIES, rule=str(error))]
     if entry.origin is not UNSET and entry.origin != rules.origin:
-        found.append(Problem(index=place.index, column=ENTRIES, rule="origin: that of another log"))
+        found.append(Problem(index=place.at, column=ENTRIES, rule="origin: that of another log"))
     if entry.org is not UNSET and entry.org != rules.org:
-        found.append(Problem(index=place.index, column=ENTRIES, rule="org: another organisation's"))
-    rules.see(place.index, entry, place.leaf)
+        found.append(Problem(index=place.at, column=ENTRIES, rule="org: another organisation's"))
+    rules.see(place.at, entry, place.leaf)
     return found
 
 
@@ -109,10 +109,10 @@ class _Fault(Enum):
 
 
 class _Place(NamedTuple):
-    """One place in the log: its line and leaf hash, the leaf hash stored for it. A surplus line has no place: `index` is
+    """One place in the log: its line and leaf hash, the leaf hash stored for it. A surplus line has no place: `at` is
     that of the one after it."""
 
-    index: int
+    at: int
     line: Line | None
     leaf: bytes
     stored: bytes | None
@@ -135,7 +135,7 @@ class _Trees:
     def grow(self, place: _Place) -> None:
         """Append one place."""
         if place.fault is not None:
-            self._doubt(place.index, place.fault)
+            self._doubt(place.at, place.fault)
             if place.fault is _Fault.SURPLUS:
                 return
             if self._of_leaves is None and self._of_lines is not None:
@@ -232,7 +232,8 @@ def _places(lines: Iterable[Line], leaves: Iterable[bytes] | None) -> Iterator[_
             rest = _Ahead(hashed, here), _Ahead(stored, wanted)
             yield from _places_with_care(*rest, index)
             return
-        yield _Place(index, *here, wanted, None)
+        line, leaf = here
+        yield _Place(index, line, leaf, wanted, None)
 
 
 def _places_with_care(ahead: _Ahead[tuple[Line, bytes]], stored: _Ahead[bytes], index: int) -> Iterator[_Place]:
@@ -243,7 +244,8 @@ def _places_with_care(ahead: _Ahead[tuple[Line, bytes]], stored: _Ahead[bytes], 
         if here is None and wanted is None:
             return
         if here is not None and here[1] == wanted:
-            yield _Place(index, *ahead.take(), stored.take(), None)
+            line, leaf = ahead.take()
+            yield _Place(index, line, leaf, stored.take(), None)
             index, patience = index + 1, _PATIENCE
             continue
         extra, absent = _agree_again(ahead, stored, _WINDOW if patience else 0)
@@ -251,8 +253,10 @@ def _places_with_care(ahead: _Ahead[tuple[Line, bytes]], stored: _Ahead[bytes], 
         for number in range(max(extra, absent)):
             here = ahead.take() if number < extra else None
             wanted = stored.take() if number < absent else None
-            fault = _Fault.SURPLUS if wanted is None else _Fault.MISSING if here is None else _Fault.CHANGED
-            yield _Place(index, *(here or (None, b"")), wanted, fault)
+            if here is None:
+                yield _Place(index, None, b"", wanted, _Fault.MISSING)
+            else:
+                yield _Place(index, here[0], here[1], wanted, _Fault.SURPLUS if wanted is None else _Fault.CHANGED)
             index += wanted is not None
 
 
