@@ -6,7 +6,7 @@ only rows whose mac holds (log A6): a row that fails it counts as absent and rai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -16,6 +16,7 @@ from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.lifecycle import InboundState, State
+from gateway.core.witnessing import CosignatureRow
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
 from keys.ring import KeyRing
@@ -152,6 +153,26 @@ class Inclusion:
     checkpoint: SignedCheckpoint
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessedLog:
+    """What we cosigned last of a partner's log: `note` holds its text, the log's signature and our cosignature."""
+
+    origin: str
+    size: int
+    root: bytes
+    note: bytes
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnprovenReceipt:
+    """A receipt for an own message whose entry has not been proven to be in its issuer's log; `leaf` is that entry's."""
+
+    message_id: str
+    data: bytes
+    leaf: bytes
+
+
 class Store(Protocol):
     """Durable writes. MUST answer only after the commit; MUST apply commands in order of arrival."""
 
@@ -237,6 +258,43 @@ class Log(Protocol):
     async def index_of_leaf(self, leaf: bytes) -> int | None: ...
     async def entries_of(self, message_id: str, limit: int) -> tuple[LoggedEntry, ...]:
         """The entries that name this message, oldest first."""
+        ...
+
+
+class Witnesses(Protocol):
+    """Who cosigned our log, what we cosigned of others', and which receipts are proven."""
+
+    async def log(self, origin: str) -> WitnessedLog | None:
+        """What we remember of a log. MUST raise RowTamperedError, not answer None, where the row's mac fails."""
+        ...
+
+    async def logs(self) -> tuple[WitnessedLog, ...]: ...
+    async def cosignatures(self, size: int) -> tuple[CosignatureRow, ...]:
+        """Those of our checkpoint of this size."""
+        ...
+
+    async def cosigners(self, below: int | None, limit: int) -> tuple[CosignatureRow, ...]:
+        """The cosignatures of the largest sizes, those below `below` where it is given, descending by size."""
+        ...
+
+    async def last_cosigned(self, witnesses: Collection[str]) -> int:
+        """The largest size that one of these verifier keys cosigned; 0 where none did."""
+        ...
+
+    async def first_above(self, size: int) -> SignedCheckpoint | None:
+        """Our smallest checkpoint larger than this size."""
+        ...
+
+    async def unproven_from(self) -> tuple[str, ...]:
+        """The partners who gave a receipt that is not proven."""
+        ...
+
+    async def unproven(self, partner: str, limit: int) -> tuple[UnprovenReceipt, ...]:
+        """Receipts of this partner that are not proven, oldest first."""
+        ...
+
+    async def proof(self, leaf: bytes) -> bytes | None:
+        """The proof kept for the receipt with this leaf."""
         ...
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands
+from gateway.core import commands, witnessing
 from gateway.core.commands import Command
 from gateway.store import agreements, inbox, log, outbox, owed, partners, protection
+from gateway.store import witnessing as witnesses
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -30,6 +31,10 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Intend: protection.intend,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
+    witnessing.Remember: witnesses.remember,
+    witnessing.KeepConflict: witnesses.keep_conflict,
+    witnessing.KeepCosignatures: witnesses.keep_cosignatures,
+    witnessing.KeepProof: witnesses.keep_proof,
 }
 
 

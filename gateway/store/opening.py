@@ -32,6 +32,7 @@ from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
+from gateway.store.witnessing import StoredWitnesses
 from gateway.store.writer import Fatal, Room, Writer
 from gateway.tlog.entry import row_mac
 
@@ -64,6 +65,7 @@ class Readers:
     protection: StoredProtection
     overview: StoredOverview
     log: StoredLog
+    witnesses: StoredWitnesses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
         log=StoredLog(reader),
+        witnesses=StoredWitnesses(reader),
     )
 
 

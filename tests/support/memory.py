@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from gateway.core import commands
+from gateway.core import commands, witnessing
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
@@ -51,6 +51,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
+from tests.support import witnesses
 from tests.support.keys import NOW, payload_of
 
 R = TypeVar("R")
@@ -180,6 +181,10 @@ class Memory:
         self.outgoing: dict[int, Owed] = {}
         self.intentions: dict[bytes, dict[str, int]] = {}
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
+        self.witnessed: dict[str, witnessing.Remember] = {}
+        self.conflicts: list[witnessing.KeepConflict] = []
+        self.cosigned: dict[tuple[int, str], witnessing.CosignatureRow] = {}
+        self.proofs: dict[bytes, bytes] = {}
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
@@ -492,6 +497,7 @@ class Memory:
         commands.ClaimOutgoing: _claim_outgoing,
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,
+        **witnesses.HANDLERS,
     }
 
     # --- what the readers see
