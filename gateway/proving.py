@@ -10,8 +10,9 @@ from gateway import entries
 from gateway.core.commands import Record
 from gateway.core.errors import LogInconsistentError, NotYetError, SubmissionRefusedError
 from gateway.ports import Exchange, Inclusion
+from gateway.tlog.checkpoint import parse_note
 from gateway.tlog.entry import parse
-from gateway.tlog.proof_text import ClaimedProof
+from gateway.tlog.proof_text import ClaimedProof, with_entry
 
 _LISTED = 1_000  # entries of one message
 
@@ -44,11 +45,9 @@ async def prove_message(message_id: str, exchange: Exchange, *, kind: str | None
 
 
 def text_of(proven: Inclusion) -> bytes:
-    """Return the proof as a file that stands alone (C2SP tlog-proof)."""
-    entry = proven.entry
-    return ClaimedProof(
-        entry=entry.data, index=entry.index, hashes=proven.hashes, note=proven.checkpoint.note
-    ).to_bytes()
+    """Return the proof as a file that stands alone (C2SP tlog-proof, the entry in it)."""
+    note = parse_note(proven.checkpoint.note)
+    return with_entry(ClaimedProof(index=proven.entry.index, hashes=proven.hashes, note=note), proven.entry.data)
 
 
 async def allow_export(exchange: Exchange, *, openings: bool, by: str | None) -> int:
