@@ -6,15 +6,30 @@ Writing the export's files is `auditing`'s; nothing here shows a body or a name.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from typing import Final
+
 from gateway import entries
 from gateway.core.commands import Record
 from gateway.core.errors import LogInconsistentError, NotYetError, SubmissionRefusedError
 from gateway.ports import Exchange, Inclusion
 from gateway.tlog.checkpoint import parse_note
 from gateway.tlog.entry import parse
+from gateway.tlog.policy import Policy, majority_policy
 from gateway.tlog.proof_text import ClaimedProof, with_entry
 
-_LISTED = 1_000  # entries of one message
+_LISTED: Final = 1_000  # entries of one message
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+_LEAF: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedExport:
+    """How far an export reaches at least, and who is to have cosigned what is in it."""
+
+    size: int
+    policy: Policy
 
 
 async def prove(index: int, exchange: Exchange) -> Inclusion:
@@ -27,20 +42,28 @@ async def prove(index: int, exchange: Exchange) -> Inclusion:
     raise NotYetError("no signed checkpoint reaches this entry yet", retry_after=2)
 
 
-async def prove_leaf(leaf: bytes, exchange: Exchange) -> Inclusion:
-    """As `prove`, for the entry of a leaf hash: what a receipt names."""
-    index = await exchange.log.index_of_leaf(leaf)
+def index_of(text: str) -> int:
+    """Return the index that somebody typed. Raises SubmissionRefusedError."""
+    if not _INDEX.fullmatch(text):
+        raise SubmissionRefusedError("argument.malformed", "index", "a whole number from 0")
+    return int(text)
+
+
+async def index_of_leaf(text: str, exchange: Exchange) -> int:
+    """Return the index of the entry with this leaf hash (hex): what a receipt names. Raises SubmissionRefusedError."""
+    if not _LEAF.fullmatch(text):
+        raise SubmissionRefusedError("argument.malformed", "leaf", "64 lower-case hexadecimal digits")
+    index = await exchange.log.index_of_leaf(bytes.fromhex(text))
     if index is None:
         raise SubmissionRefusedError("log.no-entry", "leaf", "no entry has this leaf hash")
-    return await prove(index, exchange)
+    return index
 
 
-async def prove_message(message_id: str, exchange: Exchange, *, kind: str | None) -> Inclusion:
-    """As `prove`, for the first entry that names a message, or the first of one kind."""
-    named = await exchange.log.entries_of(message_id, _LISTED)
-    for entry in named:
+async def index_of_message(message_id: str, exchange: Exchange, *, kind: str | None) -> int:
+    """Return the index of the first entry that names a message, or of the first of one kind. Raises SubmissionRefusedError."""
+    for entry in await exchange.log.entries_of(message_id, _LISTED):
         if kind in (None, parse(entry.data).kind):
-            return await prove(entry.index, exchange)
+            return entry.index
     raise SubmissionRefusedError("log.no-entry", "message", "no entry of this kind names this message")
 
 
@@ -50,8 +73,8 @@ def text_of(proven: Inclusion) -> bytes:
     return with_entry(ClaimedProof(index=proven.entry.index, hashes=proven.hashes, note=note), proven.entry.data)
 
 
-async def allow_export(exchange: Exchange, *, openings: bool, by: str | None) -> int:
-    """Log that the log is taken out, and have that signed; return the size of the checkpoint that covers it."""
+async def allow_export(exchange: Exchange, *, openings: bool, by: str | None) -> AllowedExport:
+    """Log that the log is taken out, and have that signed. Raises LogInconsistentError where the signer refuses."""
     what = entries.Circumstance(outcome="with-openings" if openings else "entries", by=by)
     entry = entries.about_own(exchange.journal, "export", exchange.clock(), what)
     index = await exchange.store.write(Record(entry=entry))
@@ -59,4 +82,4 @@ async def allow_export(exchange: Exchange, *, openings: bool, by: str | None) ->
     signed = await exchange.log.checkpoint()
     if signed is None or signed.size <= index:
         raise LogInconsistentError("no checkpoint could be signed: safehand log verify says why")
-    return signed.size
+    return AllowedExport(size=signed.size, policy=majority_policy((), ()))

@@ -20,7 +20,6 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from msgspec import UNSET
 
-from gateway.tlog.checkpoint import Checkpoint
 from gateway.tlog.entry import Entry, leaf_hash, parse_shape
 from gateway.tlog.errors import EntryError
 from gateway.tlog.fsck import Problem
@@ -41,6 +40,15 @@ def note_name(size: int) -> str:
     return f"checkpoints/{size}.note"
 
 
+class Head(NamedTuple):
+    """A size and root that the entries are held to, and the file it is told under: the name of a note, or of what came from
+    elsewhere."""
+
+    size: int
+    root: bytes
+    column: str
+
+
 class Line(NamedTuple):
     """One line of entries.jsonl, without its line feed; `ended` unless the file broke off before that."""
 
@@ -50,12 +58,14 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogCheck:
-    """What the entries are held to: the log's origin, whose log it is, and the checkpoints whose signatures hold,
-    ascending by size. `see(index, entry, leaf)` is called for every entry that can be read, in order."""
+    """What the entries are held to: the log's origin, whose log it is, and the heads that count, ascending by size.
+
+    `see(index, entry, leaf)` is called for every entry that can be read and is not in doubt, in order.
+    """
 
     origin: str
     org: str
-    checkpoints: Sequence[Checkpoint]
+    heads: Sequence[Head]
     see: Callable[[int, Entry, bytes], None]
 
 
@@ -65,17 +75,15 @@ def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: Lo
     `leaves` are to be as many as the entries that the newest checkpoint signs, or None where there is no such file.
     """
     trees = _Trees(has_leaves=leaves is not None)
-    upcoming = deque(rules.checkpoints)
+    upcoming = deque(rules.heads)
     for place in _places(lines, leaves):
         if place.line is not None and (found := _check_line(place, place.line, rules)):
             yield from found
         trees.grow(place)
         while upcoming and upcoming[0].size <= trees.size:
             yield from trees.judge(upcoming.popleft())
-    for checkpoint in upcoming:
-        yield Problem(
-            index=checkpoint.size, column=note_name(checkpoint.size), rule=f"beyond the {trees.size} entries there are"
-        )
+    for head in upcoming:
+        yield Problem(index=head.size, column=head.column, rule=f"beyond the {trees.size} entries there are")
     yield from trees.end()
 
 
@@ -127,8 +135,8 @@ class _Trees:
         self._of_lines: Frontier | None = Frontier()  # None where one was missing
         self._of_leaves: Frontier | None = None  # None where both are one
         self.size = 0
-        self._since = 0  # the size of the last checkpoint that held, and since then:
-        self._failed: list[int] = []
+        self._since = 0  # the size of the last head that held, and since then:
+        self._failed: list[Head] = []
         self._named: list[tuple[int, _Fault]] = []
         self._unnamed = 0
 
@@ -148,30 +156,33 @@ class _Trees:
             self._of_lines.append(place.leaf)
         self.size += 1
 
-    def judge(self, checkpoint: Checkpoint) -> Iterator[Problem]:
-        """Hold both trees to a checkpoint of their size: whichever has its root is what was signed."""
-        if self._of_lines is not None and self._of_lines.root() == checkpoint.root:
+    def judge(self, head: Head) -> Iterator[Problem]:
+        """Hold both trees to a head of their size: whichever has its root is what was signed."""
+        if self._of_lines is not None and self._of_lines.root() == head.root:
             yield from self._blame(LEAVES, "not the leaf hash of the entry that was signed")
-        elif self._of_leaves is not None and self._of_leaves.root() == checkpoint.root:
+        elif self._of_leaves is not None and self._of_leaves.root() == head.root:
             yield from self._blame(ENTRIES, "not the entry that was signed")
             self._of_lines = self._of_leaves
-        else:
-            self._failed.append(checkpoint.size)
+        elif self.size == self._since:
+            yield Problem(index=head.size, column=head.column, rule="another root than that which the entries have")
             return
-        for size in self._failed:
-            rule = f"signed, and not the root of the entries that the checkpoint of {checkpoint.size} proves"
-            yield Problem(index=size, column=note_name(size), rule=rule)
-        self._of_leaves, self._since = None, checkpoint.size
+        else:
+            self._failed.append(head)
+            return
+        for failed in self._failed:
+            rule = f"not the root of the entries, which {head.column} proves"
+            yield Problem(index=failed.size, column=failed.column, rule=rule)
+        self._of_leaves, self._since = None, head.size
         self._failed, self._named, self._unnamed = [], [], 0
 
     def end(self) -> Iterator[Problem]:
-        """Say what no checkpoint decided."""
+        """Say what no head decided."""
         if self._failed:
             yield from self._blame(ENTRIES, "entry or leaf hash, no checkpoint says which")
-            what = f"entries {self._since} to {self._failed[0] - 1} are not all those that were signed"
+            what = f"entries {self._since} to {self._failed[0].size - 1} are not all those that were signed"
             yield Problem(index=self._since, column=ENTRIES, rule=what + self._why_unnamed())
-            for size in self._failed:
-                yield Problem(index=size, column=note_name(size), rule="not the root of the entries")
+            for failed in self._failed:
+                yield Problem(index=failed.size, column=failed.column, rule="not the root of the entries")
         elif self.size > self._since or self._named:
             at = min([self._since, *(index for index, _ in self._named)])
             yield Problem(index=at, column=ENTRIES, rule="no checkpoint covers the entries from here on")
