@@ -35,11 +35,11 @@ _decoder = msgspec.json.Decoder(Opening)
 class OpeningCheck:
     """Reads the openings beside the entries; both are in the order of the log, so nothing is kept."""
 
-    def __init__(self, folder: ExportFolder, problems: list[Problem]) -> None:
-        self._problems = problems
+    def __init__(self, folder: ExportFolder) -> None:
+        self.problems: list[Problem] = []
+        self.count = 0
         self._source = self._read(folder) if folder.has(OPENINGS) else iter(())
         self._next = next(self._source, None)
-        self.count = 0
 
     @property
     def next_index(self) -> int:
@@ -47,17 +47,19 @@ class OpeningCheck:
         return -1 if self._next is None else self._next.index
 
     def see(self, index: int, entry: Entry) -> None:
-        """Hold the openings of this entry to its commitments."""
+        """Hold the openings of this entry to its commitments; those of one that was not shown are passed over: it has a
+        fault itself."""
         while self._next is not None and self._next.index <= index:
             opening, self._next = self._next, next(self._source, None)
             self.count += 1
-            if opening.index < index or not _opens(opening, entry):
-                self._fault(opening.index, f"{opening.field}: does not open a commitment of the entry")
+            if opening.index == index and not _opens(opening, entry):
+                self._fault(index, f"{opening.field}: does not open a commitment of the entry")
 
-    def end(self) -> None:
-        """Whatever is left speaks of no entry."""
+    def end(self, size: int) -> None:
+        """Whatever is left may speak of an entry that was not shown, and not of one that there is not."""
         while self._next is not None:
-            self._fault(self._next.index, "speaks of no entry that could be read")
+            if self._next.index >= size:
+                self._fault(self._next.index, "speaks of no entry")
             self._next = next(self._source, None)
 
     def _read(self, folder: ExportFolder) -> Iterator[Opening]:
@@ -71,7 +73,7 @@ class OpeningCheck:
             yield opening
 
     def _fault(self, index: int, rule: str) -> None:
-        self._problems.append(Problem(index=index, column=OPENINGS, rule=rule))
+        self.problems.append(Problem(index=index, column=OPENINGS, rule=rule))
 
 
 def _read_line(data: bytes) -> Opening | None:

@@ -93,7 +93,7 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     receipts = ReceiptCheck(own=org, origin=origin, organisations=organisations)
     receipts.read(folder, problems)
     others = sum(receipts.read_others(kept, problems) for kept in brought.receipts)
-    openings = OpeningCheck(folder, problems)
+    openings = OpeningCheck(folder)
     # 7 entries
     size = heads[-1].size if heads else 0
     claims = [Head(head.size, head.checkpoint.root, note_name(head.size)) for head in heads]
@@ -104,7 +104,8 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)
     # 8 entries and receipts
     receipts.end(problems)
-    openings.end()
+    openings.end(size)
+    problems += openings.problems
     # 9 the time of keys
     check_times(heads, seen.entered.get, lambda key: _end_of(key, org, organisations), problems)
     _check_continues(brought.remembered, org, organisations, problems)
