@@ -318,7 +318,7 @@ async def log_prove(exchange: Exchange, given: Arguments) -> Any:
         "index": proven.entry.index,
         "size": proven.checkpoint.size,
         "leaf": proven.entry.leaf.hex(),
-        "proof": proving.text_of(proven).decode(),
+        "proof": (await proving.text_of(proven, exchange)).decode(),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.app import open_readonly_exchange
 from gateway.home import Home
+from gateway.quorum import verify as verify_note
 from gateway.store.export import Exported
 from gateway.store.export import export_log as write_export
 from gateway.store.vault import Vault
@@ -20,8 +21,6 @@ from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.entry import row_mac
 from gateway.tlog.fsck import CheckpointRow, Problem
 from gateway.tlog.policy import parse_policy
-from keys.errors import KeysError
-from keys.key import Ed25519Public
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ async def verify_log(home: Home) -> LogReport:
             origin=origin,
             mac=lambda index, data: row_mac(held["append"], origin, index, data),
             log_keys=log_keys,
-            verify=_verify_note,
+            verify=verify_note,
             vault=Vault(held["kek"]),
         )
         problems = await asyncio.to_thread(lambda: tuple(verify_live(home.database, rules)))
@@ -70,11 +69,3 @@ def export_log(home: Home, out: Path, policy: bytes, *, openings: bool) -> Expor
         witnesses=parse_policy(policy),
         openings=vault,
     )
-
-
-def _verify_note(public: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        Ed25519Public(public).verify(signature, message)
-    except KeysError:
-        return False
-    return True

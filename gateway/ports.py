@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from adapters.port import Adapter
+from adapters.port import Adapter, WitnessLine
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
+from gateway.config import WitnessSettings
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.witnessing import CosignatureRow
@@ -23,6 +24,8 @@ from keys.ring import KeyRing
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+TELL_AGAIN = 3600  # seconds between two alarms of the same cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,7 @@ class WitnessedLog:
     """What we cosigned last of a partner's log: `note` holds its text, the log's signature and our cosignature."""
 
     origin: str
+    partner: str
     size: int
     root: bytes
     note: bytes
@@ -171,6 +175,18 @@ class UnprovenReceipt:
     message_id: str
     data: bytes
     leaf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far witnesses vouch for our log: `needed` of `witnesses` cosigned its first `size` entries. `since` is when (in
+    seconds) the first checkpoint beyond that was signed, None where there is none, or nobody is asked."""
+
+    witnesses: int
+    needed: int
+    size: int
+    since: int | None
+    looked_at: datetime
 
 
 class Store(Protocol):
@@ -247,8 +263,9 @@ class Log(Protocol):
         """The newest signed one; None until the first."""
         ...
 
-    async def proof(self, index: int) -> Inclusion | None:
-        """That this entry is in the tree of the newest checkpoint; None where that does not reach it (yet)."""
+    async def proof(self, index: int, size: int | None = None) -> Inclusion | None:
+        """That this entry is in the tree of the newest checkpoint, or of the one of `size`; None where that does not reach
+        it (yet), or is not kept."""
         ...
 
     async def consistency(self, size1: int, size2: int) -> tuple[bytes, ...] | None:
@@ -323,7 +340,10 @@ class Exchange:
     protection: Protection
     overview: Overview
     log: Log
+    witnesses: Witnesses
     peer: Adapter
+    witness_line: WitnessLine
+    witness_settings: WitnessSettings
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     tags: Callable[[Mapping[str, Any]], frozenset[bytes]]
@@ -331,9 +351,20 @@ class Exchange:
     in_thread: Callable[[Callable[[], T]], Awaitable[T]]
     journal: Journal
     asked: dict[str, int]  # when each partner was last asked for its bundles, in seconds; forgotten at a restart
+    standing: dict[str, Standing]  # the last look at who cosigned, by our log's origin; forgotten at a restart
+    told: dict[
+        str, int
+    ]  # when an alarm was last raised that would else be raised too often, in seconds; forgotten likewise
     wake: Callable[[], None]
     sign_log: Callable[[], Awaitable[None]]  # has a checkpoint signed now, where the log grew since the last
     alarm: Callable[[str, Mapping[str, str]], None]
+
+    def tell(self, alarm: str, about: str, details: Mapping[str, str], now: datetime) -> None:
+        """Raise an alarm that strangers, or the clock, could raise without end: once an hour for what it is `about`."""
+        at = int(now.timestamp())
+        if at - self.told.get(f"{alarm} {about}", 0) >= TELL_AGAIN:
+            self.told[f"{alarm} {about}"] = at
+            self.alarm(alarm, details)
 
     def jitter(self) -> float:
         """A random fraction in [0, 1), for waits that must not fall together."""

@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from gateway import entries
+from gateway import entries, quorum
 from gateway.core.commands import Record
 from gateway.core.errors import LogInconsistentError, NotYetError, SubmissionRefusedError
 from gateway.ports import Exchange, Inclusion
 from gateway.tlog.checkpoint import parse_note
 from gateway.tlog.entry import parse
-from gateway.tlog.policy import Policy, majority_policy
+from gateway.tlog.policy import Policy
 from gateway.tlog.proof_text import ClaimedProof, with_entry
 
 _LISTED: Final = 1_000  # entries of one message
@@ -33,8 +33,11 @@ class AllowedExport:
 
 
 async def prove(index: int, exchange: Exchange) -> Inclusion:
-    """Return the proof of one entry. Raises SubmissionRefusedError (no such entry), NotYetError (not signed yet)."""
-    proven = await exchange.log.proof(index)
+    """Return the proof of one entry, to the newest checkpoint that a quorum of witnesses cosigned where that reaches it,
+    else to the newest of all. Raises SubmissionRefusedError (no such entry), NotYetError (not signed yet).
+    """
+    witnessed = await quorum.standing(exchange, exchange.clock())
+    proven = await exchange.log.proof(index, witnessed.size if index < witnessed.size else None)
     if proven is not None:
         return proven
     if not 0 <= index < (await exchange.overview.counts())["log.size"]:
@@ -67,9 +70,9 @@ async def index_of_message(message_id: str, exchange: Exchange, *, kind: str | N
     raise SubmissionRefusedError("log.no-entry", "message", "no entry of this kind names this message")
 
 
-def text_of(proven: Inclusion) -> bytes:
-    """Return the proof as a file that stands alone (C2SP tlog-proof, the entry in it)."""
-    note = parse_note(proven.checkpoint.note)
+async def text_of(proven: Inclusion, exchange: Exchange) -> bytes:
+    """Return the proof as a file that stands alone (C2SP tlog-proof): the entry in it, every cosignature under it."""
+    note = parse_note(await quorum.cosigned_note(proven.checkpoint, exchange))
     return with_entry(ClaimedProof(index=proven.entry.index, hashes=proven.hashes, note=note), proven.entry.data)
 
 
@@ -82,4 +85,4 @@ async def allow_export(exchange: Exchange, *, openings: bool, by: str | None) ->
     signed = await exchange.log.checkpoint()
     if signed is None or signed.size <= index:
         raise LogInconsistentError("no checkpoint could be signed: safehand log verify says why")
-    return AllowedExport(size=signed.size, policy=majority_policy((), ()))
+    return AllowedExport(size=signed.size, policy=await quorum.policy(exchange, exchange.clock()))

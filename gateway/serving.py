@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from gateway import receipt_proofs, witnessed
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import ReleaseLeases
@@ -30,6 +31,10 @@ from gateway.web.tls import server_context
 from gateway.worker import Worker, guarded
 
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
+WITNESS_EVERY: Final = timedelta(
+    seconds=20
+)  # what the log grew by is brought to the witnesses (log.md A4: 60 s at most)
+PROVE_EVERY: Final = timedelta(seconds=30)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
 
@@ -61,6 +66,7 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
                 raise NotReadyError(f"no active key for {roles}: safehand keys request, root sign, keys publish")
             # Whoever was killed here held leases that nobody else will end: this process alone has the home.
             await running.exchange.store.write(ReleaseLeases(tokens=None, now=now_utc()))
+            await witnessed.check_at_start(running.exchange)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
             await _run(home, running, stop, ready)
@@ -130,6 +136,10 @@ def _jobs(running: Running) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),),
+        (
+            Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),
+            Job(name="witnesses", every=WITNESS_EVERY, run=witnessed.Rounds(exchange).round),
+            Job(name="receipt-proofs", every=PROVE_EVERY, run=lambda: receipt_proofs.fetch_round(exchange)),
+        ),
         exchange.clock,
     )

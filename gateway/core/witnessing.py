@@ -21,6 +21,7 @@ class Remember(Command[bool]):
     nothing is cosigned, for a witness that forgot would vouch for anything."""
 
     origin: str
+    partner: str
     before_size: int
     before_root: bytes
     size: int

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.core.errors import LogInconsistentError
 from gateway.evidence.files import EvidenceError, read_capped
-from gateway.evidence.verify import verify
+from gateway.quorum import verify
 from gateway.tlog.cosignature import verify_cosignatures
 from gateway.tlog.entry import ENTRY_LIMIT, leaf_hash, parse
 from gateway.tlog.errors import TlogError

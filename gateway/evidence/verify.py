@@ -18,6 +18,7 @@ from gateway.evidence.openings import OpeningCheck
 from gateway.evidence.organisations import Organisations, Trust, check_roots, read_organisations
 from gateway.evidence.receipts import ReceiptCheck
 from gateway.evidence.remembered import Remembered
+from gateway.quorum import verify
 from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.cosignature import CosignerKey
 from gateway.tlog.entry import Entry
@@ -25,8 +26,6 @@ from gateway.tlog.errors import NoteError
 from gateway.tlog.exported import LEAVES, Head, LogCheck, check_lines, note_name
 from gateway.tlog.fsck import Problem
 from gateway.tlog.policy import NONE, Policy
-from keys.errors import KeysError
-from keys.key import Ed25519Public
 
 REMEMBERED: Final = "remembered head"
 
@@ -138,15 +137,6 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
         head=None if problems else _to_remember(folder, org, size, trust),
         problems=tuple(problems),
     )
-
-
-def verify(public: bytes, signature: bytes, message: bytes) -> bool:
-    """The Ed25519 of notes: the strictest in use (envelope section 5)."""
-    try:
-        Ed25519Public(public).verify(signature, message)
-    except KeysError:
-        return False
-    return True
 
 
 class _Seen:

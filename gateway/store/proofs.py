@@ -44,8 +44,8 @@ class StoredLog:
     async def checkpoint(self) -> SignedCheckpoint | None:
         return await self._reader.ask(_newest)
 
-    async def proof(self, index: int) -> Inclusion | None:
-        return await self._reader.ask(lambda rows: _proof(rows, index))
+    async def proof(self, index: int, size: int | None = None) -> Inclusion | None:
+        return await self._reader.ask(lambda rows: _proof(rows, index, size))
 
     async def consistency(self, size1: int, size2: int) -> tuple[bytes, ...] | None:
         return await self._reader.ask(lambda rows: _consistency(rows, size1, size2))
@@ -59,8 +59,8 @@ class StoredLog:
         return tuple(map(_entry, await self._reader.rows(mine)))
 
 
-def _newest(rows: Rows) -> SignedCheckpoint | None:
-    found = rows(_NEWEST)
+def _newest(rows: Rows, size: int | None = None) -> SignedCheckpoint | None:
+    found = rows(_NEWEST if size is None else select(checkpoint).where(checkpoint.c.size == size))
     if not found:
         return None
     row = found[0]
@@ -69,19 +69,19 @@ def _newest(rows: Rows) -> SignedCheckpoint | None:
     )
 
 
-def _proof(rows: Rows, index: int) -> Inclusion | None:
-    signed = _newest(rows)
+def _proof(rows: Rows, index: int, size: int | None) -> Inclusion | None:
+    signed = _newest(rows, size)
     if signed is None or not 0 <= index < signed.size:
         return None
     found = rows(_ENTRY.where(log_entry.c.idx == index))
     if not found:
         raise LogInconsistentError(f"entry {index} is missing")
-    entry, size = _entry(found[0]), signed.size
-    hashes = _gathered(rows, lambda node: inclusion_proof(index, size, node))
+    entry, tree = _entry(found[0]), signed.size
+    hashes = _gathered(rows, lambda node: inclusion_proof(index, tree, node))
     try:
-        verify_inclusion(entry.leaf, index, size, hashes, signed.root)
+        verify_inclusion(entry.leaf, index, tree, hashes, signed.root)
     except ProofError as error:
-        raise LogInconsistentError(f"entry {index} is not in the tree of the checkpoint of {size}") from error
+        raise LogInconsistentError(f"entry {index} is not in the tree of the checkpoint of {tree}") from error
     return Inclusion(entry=entry, hashes=hashes, checkpoint=signed)
 
 

@@ -357,6 +357,7 @@ witness_state: Final = Table(
     "witness_state",
     metadata,
     Column("origin", Text, primary_key=True),
+    _text("partner"),
     _number("size"),
     _blob("root"),
     _blob("note"),

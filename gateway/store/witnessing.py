@@ -33,6 +33,7 @@ def remember(tx: Transaction, remember: Remember) -> bool:
         return False
     row = {
         "origin": remember.origin,
+        "partner": remember.partner,
         "size": remember.size,
         "root": remember.root,
         "note": remember.note,
@@ -139,7 +140,12 @@ class StoredWitnesses:
             raise RowTamperedError("witness_state")
         return tuple(
             WitnessedLog(
-                origin=row["origin"], size=row["size"], root=row["root"], note=row["note"], updated_at=row["updated_at"]
+                origin=row["origin"],
+                partner=row["partner"],
+                size=row["size"],
+                root=row["root"],
+                note=row["note"],
+                updated_at=row["updated_at"],
             )
             for row in held
         )

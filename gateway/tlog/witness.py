@@ -19,7 +19,7 @@ The same rules serve a gateway and a device of the data protection officer: neit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -136,27 +136,20 @@ def parse_request(data: bytes) -> AddCheckpoint:
     return AddCheckpoint(old=int(old[1]), proof=proof, note=parse_note(note))
 
 
-def decide(
-    request: AddCheckpoint,
-    keys: Callable[[str], Sequence[NoteKey] | None],
-    seen: Callable[[str], Seen],
-    verify: Verify,
-) -> Decision:
-    """Judge one request. `keys` answers the keys trusted for an origin (None: no such log), `seen` what is remembered of it.
+def decide(request: AddCheckpoint, keys: Sequence[NoteKey] | None, before: Seen, verify: Verify) -> Decision:
+    """Judge one request. `keys` are those trusted for its origin (None: no such log), `before` is what is remembered of it.
 
     The order is the protocol's. Raises NoteError where the note is no checkpoint.
     """
     checkpoint = parse_checkpoint(request.note.text)
     # 1 a log that is witnessed here
-    trusted = keys(checkpoint.origin)
-    if trusted is None:
+    if keys is None:
         return Refused(Refusal.UNKNOWN_LOG)
     # 2 signed by it; signatures of others are ignored
     try:
-        verify_note(request.note, [key for key in trusted if key.name == checkpoint.origin], verify)
+        verify_note(request.note, [key for key in keys if key.name == checkpoint.origin], verify)
     except NoteError:
         return Refused(Refusal.BAD_SIGNATURE)
-    before = seen(checkpoint.origin)
     # 3 before anything else of the log's own making: two roots of one size, whatever old size was named beside them
     if checkpoint.size == before.size and checkpoint.root != before.root:
         return Refused(Refusal.SPLIT_VIEW, checkpoint, before)

@@ -80,6 +80,7 @@ async def subject(request: pytest.FixtureRequest, database: Path) -> AsyncIterat
 def make_remember(size: int, root: bytes = ROOT, *, before: tuple[int, bytes] = (0, EMPTY_ROOT)) -> Remember:
     return Remember(
         origin=ORIGIN,
+        partner="la-902",
         before_size=before[0],
         before_root=before[1],
         size=size,
@@ -114,7 +115,7 @@ async def test_what_was_remembered_is_what_is_read(subject: Subject) -> None:
     assert await subject.store.write(make_remember(5))
     held = await subject.witnesses.log(ORIGIN)
     assert held is not None
-    assert (held.size, held.root, held.note, held.updated_at) == (5, ROOT, b"note 5", 7)
+    assert (held.partner, held.size, held.root, held.note, held.updated_at) == ("la-902", 5, ROOT, b"note 5", 7)
     assert await subject.witnesses.logs() == (held,)
 
 

@@ -77,6 +77,7 @@ class Council(Gateway):
             protection=read.protection,
             overview=read.overview,
             log=read.log,
+            witnesses=read.witnesses,
             sign_log=lambda: self.signing.look(self.exchange),
         )
 

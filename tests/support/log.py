@@ -20,11 +20,16 @@ class MemoryLog:
     async def checkpoint(self) -> SignedCheckpoint | None:
         if not self.memory.checkpoints:
             return None
-        put = self.memory.checkpoints[max(self.memory.checkpoints)]
+        return self._checkpoint(max(self.memory.checkpoints))
+
+    def _checkpoint(self, size: int) -> SignedCheckpoint | None:
+        put = self.memory.checkpoints.get(size)
+        if put is None:
+            return None
         return SignedCheckpoint(size=put.size, root=put.root, note=put.note.encode(), signed_at=put.signed_at)
 
-    async def proof(self, index: int) -> Inclusion | None:
-        signed = await self.checkpoint()
+    async def proof(self, index: int, size: int | None = None) -> Inclusion | None:
+        signed = await self.checkpoint() if size is None else self._checkpoint(size)
         if signed is None or not 0 <= index < signed.size:
             return None
         return Inclusion(

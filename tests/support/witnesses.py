@@ -106,4 +106,6 @@ class MemoryWitnesses:
 
 
 def _witnessed(held: witnessing.Remember) -> WitnessedLog:
-    return WitnessedLog(origin=held.origin, size=held.size, root=held.root, note=held.note, updated_at=held.at)
+    return WitnessedLog(
+        origin=held.origin, partner=held.partner, size=held.size, root=held.root, note=held.note, updated_at=held.at
+    )

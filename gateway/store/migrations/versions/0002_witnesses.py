@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.create_table(
         "witness_state",
         sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("partner", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False),

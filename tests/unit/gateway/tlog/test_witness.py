@@ -65,7 +65,8 @@ def request(
 
 
 def judge(asked: AddCheckpoint, held: Seen = NOTHING) -> Decision:
-    return decide(asked, lambda origin: [KEY] if origin == ORIGIN else None, lambda _: held, verify)
+    origin = asked.note.text.partition("\n")[0]
+    return decide(asked, [KEY] if origin == ORIGIN else None, held, verify)
 
 
 def refusal(asked: AddCheckpoint, held: Seen = NOTHING) -> Refusal:
