@@ -32,6 +32,7 @@ MEDIA_TYPE: Final = "application/jose+json"
 TOTAL_TIME: Final = timedelta(seconds=30)  # log.md B3
 ANSWER_LIMIT: Final = 640 * 1024  # bytes: the largest thing that partners exchange (envelope section 10)
 LIST_LIMIT: Final = 4 * 1024 * 1024  # bytes: lists of them, asked for from where the last one ended
+WITNESS_LIMIT: Final = 64 * 1024  # bytes: a checkpoint under its log's and a witness's signatures has under 1 KB
 
 _ROUTES: Final[Mapping[str, bool]] = {
     "messages": True,
@@ -46,6 +47,7 @@ _IDLE: Final = 15.0  # seconds; shorter than a listener's patience, so that no r
 
 _PUBLIC_URL = re.compile(r"https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
 _PATH = re.compile(r"/[!-~]*")
+_WITNESS_PREFIX = re.compile(rf"({_PUBLIC_URL.pattern})((?:/[A-Za-z0-9._~-]{{1,64}}){{0,8}})")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 section 2.4; translated and mapped addresses lie outside
 _SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # carries an IPv4 address of whoever wrote it
@@ -100,6 +102,15 @@ class PeerAdapter:
         limit = LIST_LIMIT if path.partition("?")[0] in _LISTS else ANSWER_LIMIT
         return await self._request("GET", target, headers, None, limit)
 
+    async def add_checkpoint(self, prefix: str, data: bytes) -> Handover:
+        """POST a checkpoint to a witness, unsigned. Raises as `deliver` does."""
+        target = _witness_target(prefix, "add-checkpoint")
+        return await self._request("POST", target, {"Content-Type": "text/plain"}, data, WITNESS_LIMIT)
+
+    async def last_checkpoint(self, prefix: str, origin_hash: str) -> Handover:
+        """GET what a witness cosigned last of a log, unsigned. Raises as `deliver` does."""
+        return await self._request("GET", _witness_target(prefix, f"{origin_hash}/checkpoint"), {}, None, WITNESS_LIMIT)
+
     async def _request(
         self, method: str, target: str, headers: Mapping[str, str], data: bytes | None, limit: int
     ) -> Handover:
@@ -115,6 +126,7 @@ class PeerAdapter:
                     status=answer.status,
                     body=await _read(answer, limit),
                     retry_after=_seconds(answer.headers.get("Retry-After")),
+                    media=answer.headers.get("Content-Type"),
                 )
         except TimeoutError:
             raise DeliveryError("time-out") from None
@@ -168,6 +180,13 @@ def _target(url: str, path: str) -> str:
     if not _PUBLIC_URL.fullmatch(url) or not _PATH.fullmatch(path):
         raise DeliveryRefusedError("address-not-allowed")
     return url + path
+
+
+def _witness_target(prefix: str, path: str) -> str:
+    match = _WITNESS_PREFIX.fullmatch(prefix)
+    if match is None or any(step in (".", "..") for step in match[2].split("/")):
+        raise DeliveryRefusedError("address-not-allowed")
+    return _target(match[1], f"{match[2]}/{path}")
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:

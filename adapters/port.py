@@ -24,11 +24,13 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """The other side's reply as it came: status, body (a claim), and when it asked to be tried again (seconds)."""
+    """The other side's reply as it came: status, body (a claim), when it asked to be tried again (seconds), and what it
+    calls the body (the media type, a claim too)."""
 
     status: int
     body: bytes = field(repr=False)
     retry_after: int | None = None
+    media: str | None = field(default=None, compare=False)
 
 
 class DeliveryError(Exception):
@@ -53,4 +55,16 @@ class Adapter(Protocol):
 
         At most 640 KB are read, of a list of bundles or events 4 MB.
         """
+        ...
+
+
+class WitnessLine(Protocol):
+    """The way to a witness (C2SP tlog-witness); `prefix` is its https URL up to the protocol's own paths. Bytes both ways."""
+
+    async def add_checkpoint(self, prefix: str, data: bytes) -> Handover:
+        """POST a checkpoint with its proof, unsigned; raises as `deliver` does. At most 64 KB are read."""
+        ...
+
+    async def last_checkpoint(self, prefix: str, origin_hash: str) -> Handover:
+        """GET the last note cosigned of the log with this SHA-256 (hex) of its origin; raises as `fetch` does."""
         ...

@@ -30,6 +30,7 @@ from gateway import (
     outbound,
     partners,
     protection,
+    proving,
 )
 from gateway.arguments import Arguments
 from gateway.core.erasure import AtEntry, OfMessage
@@ -324,7 +325,7 @@ def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
             raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
 
 
-# --- the log
+# --- the exchange log
 
 
 async def log_erase(exchange: Exchange, given: Arguments) -> Any:
@@ -333,6 +334,32 @@ async def log_erase(exchange: Exchange, given: Arguments) -> Any:
         raise SubmissionRefusedError("argument.malformed", "index", "either the number of an entry or a message")
     what = OfMessage(message_id=message) if message else AtEntry(index=min(int(index or ""), MAX_INTEGER - 1))
     return {"entries": await erasure.erase(what, given.text("reason"), exchange, by=given.text("by"))}
+
+
+async def log_export(exchange: Exchange, given: Arguments) -> Any:
+    """The leave to export: the command that asked writes the files."""
+    allowed = await proving.allow_export(exchange, openings=given.flag("openings"), by=given.maybe("by"))
+    return {"size": allowed.size, "policy": allowed.policy.to_bytes().decode()}
+
+
+async def log_prove(exchange: Exchange, given: Arguments) -> Any:
+    """The proof of one entry, named by its index, its leaf hash, or the message it is about."""
+    await exchange.sign_log()
+    proven = await proving.prove(await _entry_asked_for(exchange, given), exchange)
+    return {
+        "index": proven.entry.index,
+        "size": proven.checkpoint.size,
+        "leaf": proven.entry.leaf.hex(),
+        "proof": (await proving.text_of(proven, exchange)).decode(),
+    }
+
+
+async def _entry_asked_for(exchange: Exchange, given: Arguments) -> int:
+    if (message := given.maybe("message")) is not None:
+        return await proving.index_of_message(message, exchange, kind=given.maybe("kind"))
+    if (leaf := given.maybe("leaf")) is not None:
+        return await proving.index_of_leaf(leaf, exchange)
+    return proving.index_of(given.text("index"))
 
 
 READING: Mapping[str, Act] = {
@@ -361,6 +388,8 @@ WRITING: Mapping[str, Act] = {
     "keys.destroy": keys_destroy,
     "log.erase": log_erase,
     "keys.publish": keys_publish,
+    "log.export": log_export,
+    "log.prove": log_prove,
     "message.cancel": message_cancel,
     "message.resend": message_resend,
     "partner.add": partner_add,

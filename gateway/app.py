@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -27,10 +27,12 @@ from gateway.core.tags import child_tags, lane_tag
 from gateway.entries import Journal
 from gateway.home import Home, HomeError
 from gateway.ports import Exchange, Organisation, Refusals, Store
+from gateway.signing import Signing
 from gateway.store.comparison import RowComparison
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
-from gateway.store.signer import check_not_behind
+from gateway.store.signer import LogSigner, check_not_behind
+from gateway.tlog.entry import row_mac
 from keys.bundle import KeyBundle
 from keys.http import sign_request
 from keys.key import Kid
@@ -159,6 +161,7 @@ def _exchange(
     waker: list[Callable[[], None]],
     alarm: Alarm,
     clock: Clock,
+    look: Callable[[Exchange], Awaitable[None]],
 ) -> Exchange:
     index = keys.index
 
@@ -169,7 +172,7 @@ def _exchange(
     async def in_thread(step: Callable[[], T]) -> T:
         return await asyncio.to_thread(step)
 
-    return Exchange(
+    exchange = Exchange(
         own=Organisation(id=settings.org, name=settings.name, url=settings.public_url),
         vocabulary=register.vocabulary(),
         ring=keys.ring,
@@ -182,7 +185,11 @@ def _exchange(
         overview=read.overview,
         seeds=HomeSeeds(keys, read.destructions),
         statements=read.statements,
+        log=read.log,
+        witnesses=read.witnesses,
         peer=peer,
+        witness_line=peer,
+        witness_settings=settings.witnesses,
         clock=clock,
         entropy=secrets.token_bytes,
         tags=lambda body: child_tags(body, index),
@@ -190,9 +197,13 @@ def _exchange(
         in_thread=in_thread,
         journal=Journal(org=settings.org, origin=settings.log_origin, entropy=secrets.token_bytes),
         asked={},
+        standing={},
+        told={},
         wake=wake,
+        sign_log=lambda: look(exchange),
         alarm=alarm,
     )
+    return exchange
 
 
 @contextlib.asynccontextmanager
@@ -219,7 +230,8 @@ async def open_exchange(
         )
         await asyncio.to_thread(check_not_behind, home.database, home.signer, settings.log_origin)
         peer = await stack.enter_async_context(_peer(home, settings, keys, clock))
-        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm, clock)
+        signing = Signing(lambda: _signer(home, settings, keys))
+        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm, clock, signing.look)
         await reload_bundles(keys, exchange)
         try:
             yield Writing(
@@ -247,9 +259,24 @@ async def open_readonly_exchange(home: Home, alarm: Alarm = tell_alarm) -> Async
         keys=keys.store_keys(),
         alarm=alarm,
     ) as read:
-        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], alarm, now_utc)
+        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], alarm, now_utc, _signs_nothing)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=[], writes=lambda: 0)
+
+
+def _signer(home: Home, settings: Settings, keys: Keys) -> LogSigner:
+    append, origin = keys.gateway.secrets["append"], settings.log_origin
+    return LogSigner(
+        home.database,
+        home.signer,
+        origin=origin,
+        mac=lambda index, data: row_mac(append, origin, index, data),
+    )
+
+
+async def _signs_nothing(_: Exchange) -> None:
+    """What a reading command has in place of the log's signer."""
+    raise SafehandError("this command only reads (sign-log)")
 
 
 async def reload_bundles(keys: Keys, exchange: Exchange) -> None:

@@ -1,6 +1,7 @@
-"""Verifying the exchange log: on the live database of a home.
+"""The exchange log of a home: verified in the live database, and written out as an export.
 
-Brings the log's rules (origin, macs, the log keys of the own bundles) to `store.verify`; decides nothing.
+Brings the log's rules (origin, macs, the log keys of the own bundles) to `store.verify`, and the settings to `store.export`;
+decides nothing. Judging an export needs no home: `evidence`.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.app import open_readonly_exchange
 from gateway.home import Home
+from gateway.quorum import verify as verify_note
 from gateway.store.comparison import RowComparison
+from gateway.store.export import Exported
+from gateway.store.export import export_log as write_export
 from gateway.store.rows import RowSeal
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
 from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.entry import row_mac
 from gateway.tlog.fsck import CheckpointRow, Problem
-from keys.errors import KeysError
-from keys.key import Ed25519Public
+from gateway.tlog.policy import parse_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ async def verify_log(home: Home) -> LogReport:
             origin=origin,
             mac=lambda index, data: row_mac(held["append"], origin, index, data),
             log_keys=log_keys,
-            verify=_verify_note,
+            verify=verify_note,
             vault=Vault(held["kek"]),
         )
         problems = await asyncio.to_thread(lambda: (*verify_live(home.database, rules), *_rows(home, rules, held)))
@@ -63,9 +67,18 @@ def _rows(home: Home, rules: LogRules, held: Mapping[str, bytes]) -> Iterator[Pr
         yield Problem(index=-1, column=one.table, rule=f"{one.cause}: {one.row}".rstrip(": "))
 
 
-def _verify_note(public: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        Ed25519Public(public).verify(signature, message)
-    except KeysError:
-        return False
-    return True
+def export_log(home: Home, out: Path, policy: bytes, *, openings: bool) -> Exported:
+    """Write the log into an empty folder, beside a running server or alone; the gateway keystore is opened for openings only.
+
+    `policy` is as the act `log.export` answered it.
+    """
+    settings = home.settings()
+    vault = Vault(home.keystore("gateway").load().secrets["kek"]) if openings else None
+    return write_export(
+        home.database,
+        out,
+        own=settings.org,
+        origin=settings.log_origin,
+        witnesses=parse_policy(policy),
+        openings=vault,
+    )

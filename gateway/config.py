@@ -15,6 +15,10 @@ Example (everything after `listen` may be left out):
     ca_file = "secrets/partners-ca.crt"
     [metrics]
     listen = "127.0.0.1:9464"
+    [witnesses]
+    keys = ["dpo.a.example/witness+<key id>+<key> https://dpo.a.example:8444/witness/v1"]
+    without = ["la-299"]
+    hold_after_hours = 4
 
 Strict: an unknown key is refused, for a misspelt one would leave its default in force. Errors name file, key and rule,
 and every one of them is told at once.
@@ -33,6 +37,8 @@ import orjson
 
 from contracts.names import is_organisation
 from contracts.strict import FileError, Problem, Table, fault, join, parse_toml
+from gateway.tlog.cosignature import CosignerKey
+from gateway.tlog.errors import NoteError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -44,9 +50,33 @@ _ORIGIN_LIMIT = 200
 
 _HOST = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
 _PUBLIC_URL = re.compile(rf"https://{_HOST}(?::([1-9][0-9]{{0,4}}))?")  # an endpoint as bundles list it
+_WITNESS_URL = re.compile(_PUBLIC_URL.pattern + r"(?:/[A-Za-z0-9._~-]{1,64}){0,8}")
 _LISTEN = re.compile(rf"({_HOST}):([1-9][0-9]{{0,4}})")
 _ORIGIN = re.compile(r"[^\s+]+")  # C2SP signed-note: a key name has no white space and no plus
 _PORT_LIMIT = 65_535
+
+
+HOLD_AFTER_HOURS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessPoint:
+    """A witness that is no partner's gateway: its key, and the URL up to the witness protocol's own paths."""
+
+    key: CosignerKey
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessSettings:
+    """Who is asked to cosign our checkpoints besides verified partners, and which of those are not (organisation ids).
+
+    Routine messages are held when the log has grown for `hold_after_hours` without more than half of all cosigning.
+    """
+
+    further: tuple[WitnessPoint, ...] = ()
+    without: tuple[str, ...] = ()
+    hold_after_hours: int = HOLD_AFTER_HOURS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +97,7 @@ class Settings:
     allowed_private: tuple[Network, ...] = ()
     ca_file: str | None = None
     metrics_listen: tuple[str, int] = METRICS_LISTEN
+    witnesses: WitnessSettings = WitnessSettings()
 
 
 def default_origin(org: str) -> str:
@@ -123,6 +154,7 @@ def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
         allowed_private=allowed_private,
         ca_file=ca_file,
         metrics_listen=_metrics(top.optional_table("metrics")),
+        witnesses=_witnesses(top.optional_table("witnesses")),
     )
     top.done()
     return settings
@@ -145,6 +177,13 @@ def write_settings(settings: Settings) -> str:
     if settings.ca_file is not None:
         lines.append(_line("ca_file", settings.ca_file))
     lines += ["\n[metrics]\n", _line("listen", address_text(settings.metrics_listen))]
+    asked = settings.witnesses
+    lines += [
+        "\n[witnesses]\n",
+        _line("keys", [f"{point.key.vkey()} {point.url}" for point in asked.further]),
+        _line("without", list(asked.without)),
+        f"hold_after_hours = {asked.hold_after_hours}\n",
+    ]
     return "".join(lines)
 
 
@@ -206,6 +245,39 @@ def _partners(table: Table | None) -> tuple[tuple[Network, ...], str | None]:
     ca_file = table.optional_text("ca_file")
     table.done()
     return tuple(networks), ca_file
+
+
+def _witnesses(table: Table | None) -> WitnessSettings:
+    if table is None:
+        return WitnessSettings()
+    further = tuple(
+        _witness(text, f"{join(table.key, 'keys')}[{index}]", table.file)
+        for index, text in enumerate(table.texts("keys"))
+    )
+    if len({point.key.public for point in further}) != len(further):
+        raise table.fault("keys", "must name each witness once")
+    without = table.texts("without")
+    for index, org in enumerate(without):
+        if not is_organisation(org):
+            raise fault(table.file, f"{join(table.key, 'without')}[{index}]", "must be an organisation id")
+    hours = table.optional_whole("hold_after_hours", least=1)
+    table.done()
+    return WitnessSettings(
+        further=further, without=without, hold_after_hours=HOLD_AFTER_HOURS if hours is None else hours
+    )
+
+
+def _witness(text: str, place: str, file: str) -> WitnessPoint:
+    vkey, _, url = text.partition(" ")
+    match = _WITNESS_URL.fullmatch(url)
+    if match is None or int(match[1] or 0) > _PORT_LIMIT:
+        raise fault(file, place, "must be a verifier key, one space, and an https URL without a slash at the end")
+    try:
+        return WitnessPoint(CosignerKey.from_vkey(vkey), url)
+    except NoteError:
+        raise fault(
+            file, place, "must begin with the verifier key of an Ed25519 witness (C2SP tlog-cosignature)"
+        ) from None
 
 
 def _network(text: str, place: str, file: str) -> Network:

@@ -13,7 +13,7 @@ from adapters.port import DeliveryError, Handover, Parcel
 from contracts.breach import ContractBreachError
 from contracts.check import ProtectedKind, check
 from contracts.facts import civil_date
-from gateway import circumstances, entries, governing, receipts
+from gateway import circumstances, entries, governing, quorum, receipts
 from gateway.core import commands, receipt, retry
 from gateway.core.errors import (
     HeadsMovedError,
@@ -58,6 +58,7 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
         return
     protected = await _protected(message, exchange)
     held, codes = await _obstacles(message, partner, protected, now, exchange)
+    codes = tuple(sorted({*codes, *await _unwitnessed(message, now, exchange)}))
     if held is None or codes:
         await _hold(message, held, codes, now, exchange)
         return
@@ -132,6 +133,14 @@ def _own_key_obstacles(message: OutboundMessage, ring: KeyRing, now: datetime) -
     if any(ring.bundle.is_revoked(Kid(kid)) for kid in circumstances.payload_of(message.inner).from_.sig):
         codes.append("own.key-revoked")
     return codes
+
+
+async def _unwitnessed(message: OutboundMessage, now: datetime, exchange: Exchange) -> tuple[str, ...]:
+    """A new routine message waits while nobody could tell if our log were rewritten; nothing more urgent ever does, and
+    nothing that the partner may have received already (log A4)."""
+    if message.urgency != "routine" or message.attempts:
+        return ()
+    return (quorum.UNWITNESSED,) if await quorum.holds_routine(exchange, now) else ()
 
 
 async def _hold(

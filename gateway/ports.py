@@ -6,18 +6,20 @@ only rows whose mac holds (log A6): a row that fails it counts as absent and rai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
-from adapters.port import Adapter
+from adapters.port import Adapter, WitnessLine
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
+from gateway.config import WitnessSettings
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
+from gateway.core.witnessing import CosignatureRow
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
 from keys.key import Kid
@@ -25,6 +27,8 @@ from keys.ring import KeyRing
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+TELL_AGAIN = 3600  # seconds between two alarms of the same cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,55 @@ class Quorum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEntry:
+    """An entry of the exchange log: `data` are the exact bytes hashed, `leaf` their leaf hash."""
+
+    index: int
+    data: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCheckpoint:
+    """A checkpoint of the own log as signed: `note` are its bytes, `signed_at` in seconds."""
+
+    size: int
+    root: bytes
+    note: bytes
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inclusion:
+    """Why an entry is in the log: `hashes` lead from its leaf to the root of the checkpoint (RFC 6962 section 2.1.1)."""
+
+    entry: LoggedEntry
+    hashes: tuple[bytes, ...]
+    checkpoint: SignedCheckpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessedLog:
+    """What we cosigned last of a partner's log: `note` holds its text, the log's signature and our cosignature."""
+
+    origin: str
+    partner: str
+    size: int
+    root: bytes
+    note: bytes
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnprovenReceipt:
+    """A receipt for an own message whose entry has not been proven to be in its issuer's log; `leaf` is that entry's."""
+
+    message_id: str
+    data: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What stands in the store, counted: states and codes, never a message, a case or a person.
 
@@ -179,6 +232,18 @@ class Noted:
     kind: str
     dir: str
     codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumStanding:
+    """How far witnesses vouch for our log: `needed` of `witnesses` cosigned its first `size` entries. `since` is when (in
+    seconds) the first checkpoint beyond that was signed, None where there is none, or nobody is asked."""
+
+    witnesses: int
+    needed: int
+    size: int
+    since: int | None
+    looked_at: datetime
 
 
 class Store(Protocol):
@@ -299,6 +364,65 @@ class Statements(Protocol):
         ...
 
 
+class Log(Protocol):
+    """The own exchange log, read. MUST NOT answer with a proof that does not hold: LogInconsistentError instead."""
+
+    async def checkpoint(self) -> SignedCheckpoint | None:
+        """The newest signed one; None until the first."""
+        ...
+
+    async def proof(self, index: int, size: int | None = None) -> Inclusion | None:
+        """That this entry is in the tree of the newest checkpoint, or of the one of `size`; None where that does not reach
+        it (yet), or is not kept."""
+        ...
+
+    async def consistency(self, size1: int, size2: int) -> tuple[bytes, ...] | None:
+        """That the tree of `size1` begins that of `size2` (RFC 6962 section 2.1.2); None unless 1 <= size1 <= size2 <= entries."""
+        ...
+
+    async def index_of_leaf(self, leaf: bytes) -> int | None: ...
+    async def entries_of(self, message_id: str, limit: int) -> tuple[LoggedEntry, ...]:
+        """The entries that name this message, oldest first."""
+        ...
+
+
+class Witnesses(Protocol):
+    """Who cosigned our log, what we cosigned of others', and which receipts are proven."""
+
+    async def log(self, origin: str) -> WitnessedLog | None:
+        """What we remember of a log. MUST raise RowTamperedError, not answer None, where the row's mac fails."""
+        ...
+
+    async def logs(self) -> tuple[WitnessedLog, ...]: ...
+    async def cosignatures(self, size: int) -> tuple[CosignatureRow, ...]:
+        """Those of our checkpoint of this size."""
+        ...
+
+    async def cosigners(self, below: int | None, limit: int) -> tuple[CosignatureRow, ...]:
+        """The cosignatures of the largest sizes, those below `below` where it is given, descending by size."""
+        ...
+
+    async def last_cosigned(self, witnesses: Collection[str]) -> int:
+        """The largest size that one of these verifier keys cosigned; 0 where none did."""
+        ...
+
+    async def first_above(self, size: int) -> SignedCheckpoint | None:
+        """Our smallest checkpoint larger than this size."""
+        ...
+
+    async def unproven_from(self) -> tuple[str, ...]:
+        """The partners who gave a receipt that is not proven."""
+        ...
+
+    async def unproven(self, partner: str, limit: int) -> tuple[UnprovenReceipt, ...]:
+        """Receipts of this partner that are not proven, oldest first."""
+        ...
+
+    async def proof(self, leaf: bytes) -> bytes | None:
+        """The proof kept for the receipt with this leaf."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -325,7 +449,11 @@ class Exchange:
     overview: Overview
     seeds: Seeds
     statements: Statements
+    log: Log
+    witnesses: Witnesses
     peer: Adapter
+    witness_line: WitnessLine
+    witness_settings: WitnessSettings
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     tags: Callable[[Mapping[str, Any]], frozenset[bytes]]
@@ -333,8 +461,20 @@ class Exchange:
     in_thread: Callable[[Callable[[], T]], Awaitable[T]]
     journal: Journal
     asked: dict[str, int]  # when each partner was last asked for its bundles, in seconds; forgotten at a restart
+    standing: dict[str, QuorumStanding]  # the last look at who cosigned, by our log's origin; forgotten at a restart
+    told: dict[
+        str, int
+    ]  # when an alarm was last raised that would else be raised too often, in seconds; forgotten likewise
     wake: Callable[[], None]
+    sign_log: Callable[[], Awaitable[None]]  # has a checkpoint signed now, where the log grew since the last
     alarm: Callable[[str, Mapping[str, str]], None]
+
+    def tell(self, alarm: str, about: str, details: Mapping[str, str], now: datetime) -> None:
+        """Raise an alarm that strangers, or the clock, could raise without end: once an hour for what it is `about`."""
+        at = int(now.timestamp())
+        if at - self.told.get(f"{alarm} {about}", 0) >= TELL_AGAIN:
+            self.told[f"{alarm} {about}"] = at
+            self.alarm(alarm, details)
 
     def jitter(self) -> float:
         """A random fraction in [0, 1), for waits that must not fall together."""

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from gateway import backups, destruction, expiries, integrity, returning, statements
+from gateway import backups, destruction, expiries, integrity, receipt_proofs, returning, statements, witnessed
 from gateway.app import (
     NotReadyError,
     Running,
@@ -33,7 +33,7 @@ from gateway.app import (
 )
 from gateway.clock import ClockWatch, watch
 from gateway.config import Settings
-from gateway.core.commands import PutCheckpoint, ReleaseLeases
+from gateway.core.commands import ReleaseLeases
 from gateway.core.errors import BusyError, LogInconsistentError, SafehandError
 from gateway.expiries import Told
 from gateway.home import Home, HomeError
@@ -44,9 +44,6 @@ from gateway.sight import Sight
 from gateway.store.comparison import Compared
 from gateway.store.migrations import head
 from gateway.store.opening import FLOOR
-from gateway.store.signer import LogSigner
-from gateway.tlog.checkpoint import NoteKey, sign_checkpoint
-from gateway.tlog.entry import row_mac
 from gateway.vitals import Vitals
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
@@ -66,6 +63,10 @@ SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer 
 RETURN_EVERY: Final = timedelta(minutes=1)
 RETURN_WITHIN: Final = 60.0  # seconds in which partners may answer a restored gateway before it goes on without them
 RESTORED: Final = "the log may be behind what partners and witnesses hold: docs/operators.md, disaster recovery"
+WITNESS_EVERY: Final = timedelta(
+    seconds=20
+)  # what the log grew by is brought to the witnesses (log.md A4: 60 s at most)
+PROVE_EVERY: Final = timedelta(seconds=30)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
 
@@ -104,6 +105,7 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
                 raise NotReadyError(f"no active key for {roles}: safehand keys request, root sign, keys publish")
             # Whoever was killed here held leases that nobody else will end: this process alone has the home.
             await running.exchange.store.write(ReleaseLeases(tokens=None, now=now_utc()))
+            await witnessed.check_at_start(running.exchange)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
             await _run(home, running, meters, stop, ready)
@@ -126,7 +128,6 @@ async def _run(
     vitals = _vitals(home, running, meters)
     worker = Worker(exchange)
     running.waker.append(worker.wake)
-    signer = _signer(home, running)
 
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
@@ -141,7 +142,7 @@ async def _run(
         await _listen_admin(listeners, home, exchange, published, meters)
         await _return(home, exchange)  # before the worker: what was suspended after the backup must not be sent under
         working = tasks.create_task(worker.run(), name="worker")
-        clockwork = tasks.create_task(_jobs(home, running, signer, vitals).run(), name="jobs")
+        clockwork = tasks.create_task(_jobs(home, running, vitals).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
@@ -151,7 +152,7 @@ async def _run(
         _, late = await asyncio.wait({working, closing}, timeout=STOP_WITHIN)
         for task in (*late, clockwork):
             task.cancel()
-    await guarded("last-checkpoint", lambda: checkpoint(signer, exchange))
+    await guarded("last-checkpoint", exchange.sign_log)
     log.info("stopped", org=settings.org)
 
 
@@ -212,24 +213,13 @@ def _vitals(home: Home, running: Running, meters: Meters) -> Vitals:
     )
 
 
-def _signer(home: Home, running: Running) -> LogSigner:
-    append = running.keys.gateway.secrets["append"]
-    origin = running.settings.log_origin
-    return LogSigner(
-        home.database,
-        home.signer,
-        origin=origin,
-        mac=lambda index, data: row_mac(append, origin, index, data),
-    )
-
-
-def _jobs(home: Home, running: Writing, signer: LogSigner, vitals: Vitals) -> Jobs:
+def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     walls = ClockWatch(exchange.clock(), steady)
 
     async def look_at_log() -> None:
-        await vitals.look_at_log(lambda: checkpoint(signer, exchange))
+        await vitals.look_at_log(exchange.sign_log)
 
     return Jobs(
         (
@@ -239,6 +229,8 @@ def _jobs(home: Home, running: Writing, signer: LogSigner, vitals: Vitals) -> Jo
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
             *_key_jobs(home, running),
             *_return_jobs(home, running.exchange),
+            Job(name="witnesses", every=WITNESS_EVERY, run=witnessed.Rounds(exchange).round),
+            Job(name="receipt-proofs", every=PROVE_EVERY, run=lambda: receipt_proofs.fetch_round(exchange)),
             Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         steady_clock,
@@ -306,19 +298,3 @@ async def destroy_seeds(exchange: Exchange) -> None:
         await destruction.destroy_closed(exchange)
     except (HomeError, KeystoreError, BusyError) as error:
         exchange.alarm("seeds-not-destroyed", {"code": error.code, "cause": str(error)})
-
-
-async def checkpoint(signer: LogSigner, exchange: Exchange) -> None:
-    """One look of the signer: what the log has grown by is verified, appended to the signer's own tree, and signed."""
-    try:
-        grown = await asyncio.to_thread(signer.advance)
-    except LogInconsistentError as error:
-        exchange.alarm("log-inconsistent", {"cause": str(error)})
-        return
-    if grown is None:
-        return
-    at = int(exchange.clock().timestamp())
-    signing = exchange.ring().log(at)
-    key = NoteKey(name=signing.origin, public=signing.key.public.raw)
-    note = sign_checkpoint(grown, key, signing.key.sign)
-    await exchange.store.write(PutCheckpoint(size=grown.size, root=grown.root, note=note.decode(), signed_at=at))

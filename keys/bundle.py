@@ -173,6 +173,10 @@ class KeyBundle:
         """Return the keys whose checkpoints of this log are taken now, newest first."""
         return tuple(_ed(key) for key in self._valid(Role.LOG, now) if key.origin == origin)
 
+    def witness_keys(self, now: int) -> tuple[tuple[str, Ed25519Public], ...]:
+        """Return name and key of each witness key whose cosignatures are taken now, newest first."""
+        return tuple((key.name or "", _ed(key)) for key in self._valid(Role.WITNESS, now))
+
     def has_log(self, origin: str) -> bool:
         """Whether the log was ever one of this organisation's, as far as this bundle lists (envelope section 10)."""
         return any(key.origin == origin for key in self.keys if key.role is Role.LOG)

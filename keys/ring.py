@@ -42,6 +42,13 @@ class LogSigning(NamedTuple):
     origin: str
 
 
+class WitnessSigning(NamedTuple):
+    """The key that cosigns other organisations' checkpoints now, and the name it does so under."""
+
+    key: Ed25519Secret
+    name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRing:
     """The secrets at hand and the bundle that says which of them are in force."""
@@ -72,6 +79,14 @@ class KeyRing:
         if listed.origin is None:
             raise KeyUnavailableError(Role.LOG)
         return LogSigning(secret, listed.origin)
+
+    def witness(self, now: int) -> WitnessSigning | None:
+        """Return the newest active witness key and its name; None: this gateway witnesses nobody, and runs all the same."""
+        try:
+            listed, secret = self._single(Role.WITNESS, now)
+        except KeyUnavailableError:
+            return None
+        return None if listed.name is None else WitnessSigning(secret, listed.name)
 
     def opening(self, kid: str, now: int) -> XWingSecret | None:
         """Return the secret of a KEM key that is active (from 300 s before `nbf`) or retiring, unrevoked and held."""

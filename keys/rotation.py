@@ -70,8 +70,6 @@ def plan_request(
     for role in Role:
         same = [key for key in kept if key.role is role]
         listed += same
-        if role is Role.WITNESS:
-            continue  # listed where there is one, never made here
         # a pair with one half revoked covers nothing
         broken = {(key.nbf, key.retire) for key in same if role in PAIRED and key.kid in gone}
         good = [key for key in same if key.kid not in gone and (key.nbf, key.retire) not in broken]
@@ -80,7 +78,7 @@ def plan_request(
         for start, retire in _gaps(good, now, now + BUNDLE_LIFETIME, role):
             secrets = _make(role, makers)
             made += [StoredKey(role.value, secret) for secret in secrets]
-            listed += [_entry(role, secret, start, retire, origin) for secret in secrets]
+            listed += [_entry(role, secret, start, retire, origin, org) for secret in secrets]
     request = UnsignedBundle(
         org=org,
         name=name,
@@ -100,6 +98,11 @@ def plan_request(
         gateway=tuple(key for key in made if key.role != Role.AGREEMENT_SIGN),
         agreement=tuple(key for key in made if key.role == Role.AGREEMENT_SIGN),
     )
+
+
+def witness_name(org: str) -> str:
+    """Return the name under which an organisation's gateway cosigns the logs of others (C2SP tlog-cosignature)."""
+    return f"safehand.{org}/witness/1"
 
 
 def closed_kems(history: Sequence[KeyBundle], now: int) -> tuple[Kid, ...]:
@@ -159,7 +162,7 @@ def _make(role: Role, makers: KeyMakers) -> tuple[SecretKey, ...]:
     return (makers.ed25519(),)
 
 
-def _entry(role: Role, secret: SecretKey, start: int, retire: int, origin: str) -> ListedKey:
+def _entry(role: Role, secret: SecretKey, start: int, retire: int, origin: str, org: str) -> ListedKey:
     return ListedKey(
         role=role,
         holder=Holder.GATEWAY,
@@ -168,5 +171,5 @@ def _entry(role: Role, secret: SecretKey, start: int, retire: int, origin: str) 
         retire=retire,
         exp=retire + (KEM_RETIRING if role is Role.MESSAGE_KEM else SIGNING_RETIRING),
         origin=origin if role is Role.LOG else None,
-        name=None,
+        name=witness_name(org) if role is Role.WITNESS else None,
     )

@@ -120,7 +120,7 @@ def _write_request(
     plan = plan_request(
         org=settings.org,
         name=settings.name,
-        endpoints=Endpoints(exchange=settings.public_url, witness=None, police=None),
+        endpoints=Endpoints(exchange=settings.public_url, witness=settings.public_url, police=None),
         origin=settings.log_origin,
         newest=history[-1] if history else None,
         revoke=_revocations(history[-1] if history else None, kids, reason, now),

@@ -86,6 +86,20 @@ class LogInconsistentError(SafehandError):
     code = "log.inconsistent"
 
 
+class LogBehindError(SafehandError):
+    """A witness holds a checkpoint of ours that our log does not continue: it went back in time, or was rewritten."""
+
+    code = "log.behind"
+
+    def __init__(self, witness: str, size: int, own: int) -> None:
+        self.witness = witness
+        self.size = size
+        super().__init__(
+            f"the witness {witness} cosigned {size} entries of this log, and the {own} here do not continue them: the "
+            "database was put back or changed. Bring the newest database back; if it is lost: safehand log new-epoch"
+        )
+
+
 class RowTamperedError(SafehandError):
     """A row that decides does not carry our mac (log A6): it counts as absent."""
 

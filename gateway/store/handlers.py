@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands, daily, erasure
+from gateway.core import commands, daily, erasure, witnessing
 from gateway.core.commands import Command
 from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, statements
 from gateway.store import erasure as erasing
+from gateway.store import witnessing as witnesses
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -34,6 +35,10 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     erasure.Erase: erasing.erase,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
+    witnessing.Remember: witnesses.remember,
+    witnessing.KeepConflict: witnesses.keep_conflict,
+    witnessing.KeepCosignatures: witnesses.keep_cosignatures,
+    witnessing.KeepProof: witnesses.keep_proof,
 }
 
 

@@ -26,6 +26,7 @@ from gateway.store.migrations import at_head
 from gateway.store.outbox import StoredOutbox
 from gateway.store.overview import StoredOverview
 from gateway.store.partners import StoredPartners
+from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, Refusals, RowSeal
@@ -34,6 +35,7 @@ from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.statements import StoredStatements
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
+from gateway.store.witnessing import StoredWitnesses
 from gateway.store.writer import Fatal, Room, Writer
 from gateway.tlog.entry import row_mac
 
@@ -67,6 +69,8 @@ class Readers:
     overview: StoredOverview
     destructions: StoredDestructions
     statements: StoredStatements
+    log: StoredLog
+    witnesses: StoredWitnesses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +151,8 @@ def _readers(reader: Reader, own: str) -> Readers:
         overview=StoredOverview(reader, own),
         destructions=StoredDestructions(reader),
         statements=StoredStatements(reader, own),
+        log=StoredLog(reader),
+        witnesses=StoredWitnesses(reader),
     )
 
 

@@ -157,10 +157,12 @@ receipt_in: Final = Table(
     _text("event"),
     _blob("leaf"),
     _blob("bytes"),
+    Column("proof", LargeBinary),
     UniqueConstraint("sender", "message_id", "event"),
     ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
 )
 Index("ix_receipt_in_leaf", receipt_in.c.leaf)
+Index("ix_receipt_in_unproven", receipt_in.c.id, sqlite_where=receipt_in.c.proof.is_(None))
 inbox: Final = Table(
     "inbox",
     metadata,
@@ -374,4 +376,36 @@ statement_difference: Final = Table(
     Column("difference", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
     _number("found_at"),
+)
+
+# --- witnesses (log A2, A4): who cosigned our checkpoints, and what we cosigned of others'
+
+cosignature: Final = Table(
+    "cosignature",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("witness", Text, primary_key=True),
+    _number("ts"),
+    _text("line"),
+)
+Index("ix_cosignature_witness", cosignature.c.witness, cosignature.c.size)
+witness_state: Final = Table(
+    "witness_state",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    _text("partner"),
+    _number("size"),
+    _blob("root"),
+    _blob("note"),
+    _number("updated_at"),
+    _blob("mac"),
+)
+witness_conflict: Final = Table(
+    "witness_conflict",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, primary_key=True),
+    _blob("note"),
+    _number("seen_at"),
 )

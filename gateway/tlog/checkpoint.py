@@ -43,7 +43,7 @@ class NoteKey:
     public: bytes
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_key_name(self.name)
         if len(self.public) != 32:
             raise NoteError("an Ed25519 key is 32 bytes")
 
@@ -54,14 +54,14 @@ class NoteKey:
 
     def vkey(self) -> str:
         """Return the verifier key as people exchange it: name+id+base64(01 || public key)."""
-        return f"{self.name}+{self.id.hex()}+{_base64(bytes([ED25519]) + self.public)}"
+        return f"{self.name}+{self.id.hex()}+{base64_text(bytes([ED25519]) + self.public)}"
 
     @classmethod
     def from_vkey(cls, text: str) -> NoteKey:
         """Return the key of a verifier key text; for all that it accepts, `vkey()` gives the same text back."""
         name, _, rest = text.partition("+")
         key_id, _, encoded = rest.partition("+")
-        data = _unbase64(encoded)
+        data = base64_bytes(encoded)
         if data[:1] != bytes([ED25519]):
             raise NoteError("a verifier key that is not Ed25519")
         key = cls(name, data[1:])
@@ -79,7 +79,7 @@ class NoteSignature:
     signature: bytes
 
     def line(self) -> str:
-        return f"{_SIGNATURE_PREFIX}{self.name} {_base64(self.key_id + self.signature)}\n"
+        return f"{_SIGNATURE_PREFIX}{self.name} {base64_text(self.key_id + self.signature)}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class Checkpoint:
 
     def text(self) -> str:
         """Return the text that is signed. Raises NoteError for members that have no text form."""
-        text = "".join(f"{line}\n" for line in (self.origin, str(self.size), _base64(self.root), *self.extensions))
+        text = "".join(f"{line}\n" for line in (self.origin, str(self.size), base64_text(self.root), *self.extensions))
         if parse_checkpoint(text) != self:
             raise NoteError("a checkpoint without text form")
         return text
@@ -171,10 +171,10 @@ def parse_checkpoint(text: str) -> Checkpoint:
     if len(lines) < 4 or lines.pop() != "":
         raise NoteError("a checkpoint of fewer than three lines")
     origin, size, root, *extensions = lines
-    _check_name(origin)
+    check_key_name(origin)
     if _SIZE.fullmatch(size) is None or int(size) > MAX_SIZE:
         raise NoteError("a checkpoint whose size is no canonical number")
-    root_hash = _unbase64(root)
+    root_hash = base64_bytes(root)
     if len(root_hash) != HASH_LENGTH:
         raise NoteError(f"a checkpoint whose root is not {HASH_LENGTH} bytes")
     if "" in extensions or _CONTROLS.search(text):
@@ -202,8 +202,8 @@ def _parse_signature(line: str) -> NoteSignature:
     name, separator, encoded = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
     if not line.startswith(_SIGNATURE_PREFIX) or not separator:
         raise NoteError("a line that is no signature")
-    _check_name(name)
-    data = _unbase64(encoded)
+    check_key_name(name)
+    data = base64_bytes(encoded)
     if len(data) < 5:
         raise NoteError("a signature without bytes")
     return NoteSignature(name, data[:4], data[4:])
@@ -217,21 +217,23 @@ def _by_id(keys: Iterable[NoteKey]) -> Mapping[tuple[str, bytes], NoteKey]:
     return known
 
 
-def _check_name(name: str) -> None:
+def check_key_name(name: str) -> None:
+    """Refuse what is no key name (C2SP signed-note). Raises NoteError."""
     if not name or "+" in name or any(map(str.isspace, name)) or _CONTROLS.search(name):
         raise NoteError("a key name is empty or has a space, a plus or a control character")
 
 
-def _base64(data: bytes) -> str:
+def base64_text(data: bytes) -> str:
+    """Return standard base64 with padding, the form of bytes in every text format of C2SP."""
     return b2a_base64(data, newline=False).decode()
 
 
-def _unbase64(text: str) -> bytes:
+def base64_bytes(text: str) -> bytes:
     """Return the bytes of standard, padded, canonical base64: one text for one value."""
     try:
         data = a2b_base64(text, strict_mode=True)
     except ValueError:
         raise NoteError("not base64") from None
-    if _base64(data) != text:
+    if base64_text(data) != text:
         raise NoteError("not canonical base64")
     return data

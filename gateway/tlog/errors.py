@@ -36,3 +36,14 @@ class NoteError(TlogError):
     """A signed note or checkpoint that is malformed, or whose signatures do not stand."""
 
     code = "tlog.note"
+
+
+class PolicyError(TlogError):
+    """A policy file that does not say what the format asks for; `line` is its number, 0 for the whole."""
+
+    code = "tlog.policy"
+
+    def __init__(self, line: int, rule: str) -> None:
+        self.line = line
+        self.rule = rule
+        super().__init__(f"line {line}: {rule}" if line else rule)

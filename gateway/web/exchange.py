@@ -29,6 +29,7 @@ from gateway.inbound import Arrival
 from gateway.ports import AgreementRecord, Exchange, Partner
 from gateway.web.gate import Gate, Limits, TooLargeError
 from gateway.web.middleware import guard, hide_software
+from gateway.web.witness import add_log_routes
 from keys.bundle_payload import ClaimedBundle, read_payload
 from keys.errors import BundleError, StatementError
 from keys.statement import read_statement
@@ -67,7 +68,8 @@ _FACES: Final[tuple[tuple[type[SafehandError], int, bytes], ...]] = (
 def exchange_app(exchange: Exchange, *, public_url: str, limits: Limits | None = None) -> web.Application:
     """Return the application; `public_url` is the one that partners sign for, from configuration and never from a request."""
     limits = limits or Limits()
-    routes = _Routes(exchange, Gate(exchange, public_url=public_url, limits=limits), limits)
+    gate = Gate(exchange, public_url=public_url, limits=limits)
+    routes = _Routes(exchange, gate, limits)
     app = web.Application(
         middlewares=[guard(face)], client_max_size=max(limits.messages, limits.receipts, limits.documents)
     )
@@ -80,6 +82,7 @@ def exchange_app(exchange: Exchange, *, public_url: str, limits: Limits | None =
     app.router.add_get("/exchange/v1/bundles", routes.list_bundles, allow_head=False)
     app.router.add_get("/exchange/v1/events", routes.list_events, allow_head=False)
     app.router.add_get("/exchange/v1/agreements/{hash:[0-9a-f]{64}}", routes.show_agreement, allow_head=False)
+    add_log_routes(app, exchange, gate)
     return app
 
 

@@ -130,6 +130,12 @@ class Gate:
         with self._strangers.taken(request.remote or ""):
             yield await self._body(request)
 
+    @contextmanager
+    def strangers(self, request: web.Request) -> Iterator[None]:
+        """A question of anybody: a few at a time of one address, together with what it posts."""
+        with self._strangers.taken(request.remote or ""):
+            yield
+
     async def _signer(self, request: web.Request, now: datetime) -> ClaimedSignature:
         """The key that the request names, if it is in force and signed these headers: all that can be judged without the body."""
         try:

@@ -16,7 +16,21 @@ from adapters.port import DeliveryError, Handover, Parcel
 from contracts.document import write_wire
 from contracts.events import Action
 from contracts.register import vocabulary
-from gateway import agreements, delivery, governing, inbound, owed, partner_keys, receipts, repeats, statements
+from gateway import (
+    agreements,
+    delivery,
+    governing,
+    inbound,
+    owed,
+    partner_keys,
+    quorum,
+    receipt_proofs,
+    receipts,
+    repeats,
+    statements,
+    witnessing,
+)
+from gateway.config import WitnessSettings
 from gateway.core import commands
 from gateway.core.commands import LogEntry
 from gateway.core.daily import StatementRejectedError
@@ -32,10 +46,12 @@ from gateway.entries import Journal
 from gateway.ports import (
     Exchange,
     Organisation,
+    QuorumStanding,
 )
 from keys.fingerprint import to_text
 from keys.ring import KeyRing
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
+from tests.support.log import MemoryLog, sign
 from tests.support.memory import (
     Clock,
     Entropy,
@@ -61,6 +77,7 @@ from tests.support.messages import (
 )
 from tests.support.seeds import MemorySeeds
 from tests.support.statements import MemoryStatements
+from tests.support.witnesses import MemoryWitnesses
 
 T = TypeVar("T")
 
@@ -78,6 +95,8 @@ class Wire:
     gateways: dict[str, Gateway]
     parcels: list[Parcel] = field(default_factory=list)
     fetches: list[str] = field(default_factory=list)
+    shown: list[tuple[str, bytes]] = field(default_factory=list)  # to witnesses
+    cut: set[str] = field(default_factory=set)  # witnesses that cannot be reached
     before: Callable[[Parcel], Parcel] = lambda parcel: parcel
     after: Callable[[Parcel, Handover], Handover] = lambda parcel, reply: reply
 
@@ -92,6 +111,21 @@ class Wire:
             raise DeliveryError("connect")
         return await self.gateways[partner].answer(path, self.own if signed else None)
 
+    async def add_checkpoint(self, prefix: str, data: bytes) -> Handover:
+        self.shown.append((prefix, data))
+        return await self._witness(prefix).witness(data)
+
+    async def last_checkpoint(self, prefix: str, origin_hash: str) -> Handover:
+        note = await witnessing.last_note(origin_hash, self._witness(prefix).exchange)
+        return Handover(status=404, body=b"") if note is None else Handover(status=200, body=note)
+
+    def _witness(self, prefix: str) -> Gateway:
+        """The gateway at a witness's address, unless the line to it is cut."""
+        for org, gateway in self.gateways.items():
+            if prefix == f"{make_endpoints(org).exchange}{quorum.PREFIX}" and org not in self.cut:
+                return gateway
+        raise DeliveryError("no-connection")
+
 
 @dataclass
 class Gateway:
@@ -105,6 +139,9 @@ class Gateway:
     ring: KeyRing
     alarms: list[str] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
+    standing: dict[str, QuorumStanding] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    witness_settings: WitnessSettings = field(default_factory=WitnessSettings)
 
     @property
     def exchange(self) -> Exchange:
@@ -121,7 +158,11 @@ class Gateway:
             overview=MemoryOverview(self.memory),
             seeds=MemorySeeds(self),
             statements=MemoryStatements(self.memory),
+            log=MemoryLog(self.memory),
+            witnesses=MemoryWitnesses(self.memory),
             peer=self.wire,
+            witness_line=self.wire,
+            witness_settings=self.witness_settings,
             clock=self.clock,
             entropy=self.entropy,
             tags=lambda body: tags(self.own, body),
@@ -129,7 +170,10 @@ class Gateway:
             in_thread=_at_once,
             journal=Journal(org=self.own, origin=make_origin(self.own), entropy=self.entropy),
             asked=self.asked,
+            standing=self.standing,
+            told=self.told,
             wake=lambda: None,
+            sign_log=lambda: sign(self.memory, self.ring),
             alarm=lambda name, _: self.alarms.append(name),
         )
 
@@ -179,6 +223,11 @@ class Gateway:
         except (NotYetError, BusyError):
             return Handover(status=503, body=b"", retry_after=30)
 
+    async def witness(self, data: bytes) -> Handover:
+        """What the witness route answers, to anybody."""
+        answer = await witnessing.add_checkpoint(data, self.exchange)
+        return Handover(status=answer.status, body=answer.body, media=answer.media)
+
     async def accept(self, envelope: bytes, http_org: str, idempotency_key: str) -> bytes:
         """`inbound.accept`: bytes that `http_org` brought under an id; the receipt, or the flow's error."""
         arrival = inbound.Arrival(data=envelope, http_org=http_org, idempotency_key=idempotency_key)
@@ -198,6 +247,12 @@ class Gateway:
                     return Handover(status=404, body=b"")
                 chain = [e for e in self.memory.events if (e.digest, e.org) == (digest, org) and e.n > after_n]
                 return _listed(event.jws for event in chain)
+            case ["log", "proof"] if from_org is not None:
+                try:
+                    proof = await receipt_proofs.proof_for(from_org, bytes.fromhex(asked["leaf"]), self.exchange)
+                except NotYetError:
+                    return Handover(status=503, body=b"", retry_after=5)
+                return Handover(status=404, body=b"") if proof is None else Handover(status=200, body=proof)
             case ["agreements", digest]:
                 file = self.memory.files.get(f"sha256:{digest}")
                 return Handover(status=404, body=b"") if file is None else Handover(status=200, body=file.canonical)

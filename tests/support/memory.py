@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from gateway.core import commands, daily, deciding, erasure
+from gateway.core import commands, daily, deciding, erasure, witnessing
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
@@ -53,7 +53,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import rows, statements
+from tests.support import rows, statements, witnesses
 from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.rows import check_stated
 from tests.support.standing import noted, standing
@@ -187,6 +187,10 @@ class Memory:
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
         self.origin = make_origin(own)
         self.stated = statements.Stated()
+        self.witnessed: dict[str, witnessing.Remember] = {}
+        self.conflicts: list[witnessing.KeepConflict] = []
+        self.cosigned: dict[tuple[int, str], witnessing.CosignatureRow] = {}
+        self.proofs: dict[bytes, bytes] = {}
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
@@ -519,6 +523,7 @@ class Memory:
         erasure.Erase: rows.erase,
         daily.KeepStatement: statements.keep,
         daily.NoteDifference: statements.note,
+        **witnesses.HANDLERS,
     }
 
     # --- what the readers see

@@ -60,7 +60,13 @@ START = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 ZEROS = "sha256:" + "0" * 64
 KEYS = StoreKeys(append=b"a" * 32, store=b"s" * 32, kek=b"k" * 32)
 DIGEST = "sha256:" + "ab" * 32
-APPEND_ONLY = ("log_entry", "log_node", "checkpoint")  # triggers refuse UPDATE and DELETE (log A2)
+APPEND_ONLY = (
+    "log_entry",
+    "log_node",
+    "checkpoint",
+    "cosignature",
+    "witness_conflict",
+)  # triggers refuse UPDATE and DELETE (log A2)
 
 
 def at(seconds: float = 0) -> datetime:

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.strict import FileError
-from gateway.config import Settings, default_origin, read_settings, write_settings
+from gateway.config import Settings, WitnessPoint, WitnessSettings, default_origin, read_settings, write_settings
+from gateway.tlog.checkpoint import NoteKey
+from gateway.tlog.cosignature import CosignerKey
 
 LEAST = """
 org = "la-207"
@@ -45,6 +47,7 @@ def test_four_lines_are_enough_and_the_rest_has_safe_defaults() -> None:
         allowed_private=(),
         ca_file=None,
         metrics_listen=("127.0.0.1", 9464),
+        witnesses=WitnessSettings(further=(), without=(), hold_after_hours=4),
     )
 
 
@@ -199,7 +202,55 @@ def all_settings(draw: st.DrawFn) -> Settings:
         allowed_private=tuple(draw(st.lists(networks, max_size=3, unique=True))),
         ca_file=draw(st.none() | _PLAIN),
         metrics_listen=(draw(st.sampled_from(["127.0.0.1", "::1"])), draw(st.integers(1, 65_535))),
+        witnesses=WitnessSettings(
+            further=tuple(
+                WitnessPoint(
+                    CosignerKey(f"{name}.example", name.encode().ljust(32, b"\0")), f"https://{name}.example/w"
+                )
+                for name in draw(st.lists(_LABEL, max_size=3, unique=True))
+            ),
+            without=tuple(draw(st.lists(_LABEL, max_size=3, unique=True))),
+            hold_after_hours=draw(st.integers(1, 1000)),
+        ),
     )
+
+
+WITNESS = CosignerKey("dpo.a.example/witness", b"\x07" * 32)
+
+
+def test_witnesses_besides_partners_are_named_by_key_and_address() -> None:
+    text = f"""{LEAST}[witnesses]
+keys = ["{WITNESS.vkey()} https://dpo.a.example:8444/witness/v1"]
+without = ["la-299"]
+hold_after_hours = 12
+"""
+    assert read(text).witnesses == WitnessSettings(
+        further=(WitnessPoint(WITNESS, "https://dpo.a.example:8444/witness/v1"),),
+        without=("la-299",),
+        hold_after_hours=12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        (f'keys = ["{WITNESS.vkey()}"]', "witnesses.keys[0]"),
+        (f'keys = ["{WITNESS.vkey()} http://dpo.a.example"]', "witnesses.keys[0]"),
+        (f'keys = ["{WITNESS.vkey()} https://dpo.a.example/"]', "witnesses.keys[0]"),
+        (f'keys = ["{WITNESS.vkey()} https://dpo.a.example/a?b"]', "witnesses.keys[0]"),
+        (f'keys = ["{WITNESS.vkey()}  https://dpo.a.example"]', "witnesses.keys[0]"),
+        (f'keys = ["{WITNESS.vkey()} https://dpo.a.example:65536"]', "witnesses.keys[0]"),
+        (f'keys = ["x{WITNESS.vkey()} https://dpo.a.example"]', "witnesses.keys[0]"),
+        (f'keys = ["{NoteKey("log", WITNESS.public).vkey()} https://dpo.a.example"]', "witnesses.keys[0]"),
+        (f'keys = ["{WITNESS.vkey()} https://a.example", "{WITNESS.vkey()} https://b.example"]', "witnesses.keys"),
+        ('without = ["No Organisation"]', "witnesses.without[0]"),
+        ("hold_after_hours = 0", "witnesses.hold_after_hours"),
+        ('hold_after_hours = "4"', "witnesses.hold_after_hours"),
+        ("quorum = 1", "witnesses.quorum"),
+    ],
+)
+def test_a_fault_in_what_is_said_of_witnesses_is_told_by_its_place(line: str, place: str) -> None:
+    assert fault_of(f"{LEAST}[witnesses]\n{line}\n")[0] == place
 
 
 @given(all_settings())

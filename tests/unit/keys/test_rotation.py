@@ -15,7 +15,7 @@ from keys.errors import BundleError
 from keys.keyset import StoredKey
 from keys.listed import DAY, Holder, Role
 from keys.ring import KeyRing
-from keys.rotation import RotationPlan, closed_kems, covered_until, plan_request
+from keys.rotation import RotationPlan, closed_kems, covered_until, plan_request, witness_name
 from tests.support.keys import (
     NOW,
     ORG,
@@ -56,7 +56,7 @@ FIRST = plan()
 
 
 def test_first_request_makes_every_key():
-    assert roles(FIRST.gateway) == [*["message-kem"] * 3, "message-sign", "message-sign", "http", "log"]
+    assert roles(FIRST.gateway) == [*["message-kem"] * 3, "message-sign", "message-sign", "http", "log", "witness"]
     assert roles(FIRST.agreement) == ["agreement-sign", "agreement-sign"]
 
 
@@ -128,7 +128,7 @@ def test_expired_keys_are_dropped_and_retiring_ones_are_not():
 
 def test_signing_keys_are_announced_before_the_old_ones_retire():
     early = plan(publish(FIRST), now=NOW + 300 * DAY)
-    assert roles(early.gateway)[-4:] == ["message-sign", "message-sign", "http", "log"]
+    assert roles(early.gateway)[-5:] == ["message-sign", "message-sign", "http", "log", "witness"]
     assert roles(early.agreement) == ["agreement-sign", "agreement-sign"]
     signing = [key for key in early.request.keys if key.role is Role.MESSAGE_SIGN]
     assert [key.nbf - NOW for key in signing] == [0, 0, 365 * DAY, 365 * DAY]
@@ -168,11 +168,27 @@ def test_new_epoch_of_the_log_gets_a_new_key():
     assert roles(later.gateway) == ["log"]
 
 
-def test_witness_key_is_kept_and_never_made():
+def test_witness_key_is_named_after_the_organisation():
+    assert [key.name for key in FIRST.request.keys if key.role is Role.WITNESS] == [f"safehand.{ORG}/witness/1"]
+    witness = KeyRing(bundle=publish(FIRST), secrets=FIRST.gateway).witness(NOW)
+    assert witness is not None
+    assert witness.name == witness_name(ORG)
+
+
+def test_a_bundle_from_before_there_were_witnesses_gets_a_witness_key_at_the_next_request():
+    without = tuple(key for key in FIRST.request.keys if key.role is not Role.WITNESS)
+    newest = accept(make_jws(replace(FIRST.request, keys=without)), now=NOW)
+    assert KeyRing(bundle=newest, secrets=FIRST.gateway).witness(NOW) is None
+    assert roles(plan(newest).gateway) == ["witness"]
+
+
+def test_witness_key_is_kept_and_not_made_again():
     witness = make_entry(Role.WITNESS, ed25519("witness"), name="la-850 witness")
-    newest = accept(make_jws(replace(FIRST.request, keys=(*FIRST.request.keys, witness))), now=NOW)
-    assert Role.WITNESS not in {key.role for key in FIRST.request.keys}
+    without = tuple(key for key in FIRST.request.keys if key.role is not Role.WITNESS)
+    newest = accept(make_jws(replace(FIRST.request, keys=(*without, witness))), now=NOW)
     assert witness in plan(newest).request.keys
+    assert plan(newest).gateway == ()
+    assert newest.witness_keys(NOW) == (("la-850 witness", witness.public),)
 
 
 def test_settings_that_no_bundle_may_hold_are_refused_before_signing():

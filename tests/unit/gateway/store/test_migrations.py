@@ -85,6 +85,8 @@ ROWS = {
     "log_entry": "(idx, kind, at_us, leaf_hash, entry, mac) VALUES (0, 'search', 0, x'00', x'00', x'00')",
     "log_node": "(level, idx, hash) VALUES (1, 0, x'00')",
     "checkpoint": "(size, root, note, signed_at) VALUES (1, x'00', '', 0)",
+    "cosignature": "(size, witness, ts, line) VALUES (1, '', 0, '')",
+    "witness_conflict": "(origin, size, root, note, seen_at) VALUES ('', 1, x'00', x'00', 0)",
 }
 
 

@@ -1,0 +1,163 @@
+"""Who cosigns our log, and whether more than half of them have: shared by the lines of the story.
+
+By default every verified partner whose newest bundle has a witness key and an address for it; further ones, and those left
+out, by configuration. More than half of those are the quorum (log A4). Without any the log runs on, unwitnessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Final
+
+from gateway.core.witnessing import CosignatureRow
+from gateway.ports import Exchange, QuorumStanding, SignedCheckpoint
+from gateway.tlog.checkpoint import NoteKey
+from gateway.tlog.cosignature import CosignerKey
+from gateway.tlog.errors import NoteError
+from gateway.tlog.policy import Policy, PolicyLog, PolicyWitness, majority, majority_policy
+from keys.errors import KeysError
+from keys.key import Ed25519Public
+from keys.listed import Role
+
+PREFIX: Final = "/witness/v1"  # below a partner's `endpoints.witness`, which has no path
+GOOD_FOR: Final = timedelta(seconds=10)  # a look at the quorum serves this long
+UNWITNESSED: Final = "log.unwitnessed"
+
+_PAGE: Final = 500  # cosignatures read at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """One witness: a partner's organisation id, or the key name of another; where it is asked; its keys in force."""
+
+    id: str
+    prefix: str
+    keys: tuple[CosignerKey, ...]
+
+    @property
+    def vkeys(self) -> frozenset[str]:
+        return frozenset(key.vkey() for key in self.keys)
+
+
+async def witnesses(exchange: Exchange, now: datetime) -> tuple[Witness, ...]:
+    """Return those who are asked now. A key that two of them have, or that is our own, witnesses for neither."""
+    at, settings = int(now.timestamp()), exchange.witness_settings
+    found = [
+        Witness(id=partner.org, prefix=f"{partner.newest.endpoints.witness}{PREFIX}", keys=keys)
+        for partner in await exchange.partners.all()
+        if partner.verified_by and partner.org not in settings.without and partner.newest.endpoints.witness is not None
+        if partner.newest.current_at(at) and (keys := cosigner_keys(partner.newest.witness_keys(at)))
+    ]
+    found += [Witness(id=point.key.name, prefix=point.url, keys=(point.key,)) for point in settings.further]
+    own = await exchange.partners.own_bundles()
+    taken = {public.raw for bundle in own for _, public in bundle.witness_keys(at)}
+    names: set[tuple[str, bytes]] = set()  # name and id, by which a note tells who signed
+    distinct = []
+    for witness in found:
+        keys = tuple(key for key in witness.keys if key.public not in taken and (key.name, key.id) not in names)
+        taken.update(key.public for key in keys)
+        names.update((key.name, key.id) for key in keys)
+        if keys:
+            distinct.append(Witness(id=witness.id, prefix=witness.prefix, keys=keys))
+    return tuple(distinct)
+
+
+async def standing(exchange: Exchange, now: datetime) -> QuorumStanding:
+    """Return how far the quorum vouches for our log, as of a moment ago at most."""
+    origin = exchange.journal.origin
+    known = exchange.standing.get(origin)
+    if known is None or not timedelta(0) <= now - known.looked_at <= GOOD_FOR:
+        known = await look(exchange, now)
+    return known
+
+
+async def look(exchange: Exchange, now: datetime) -> QuorumStanding:
+    """As `standing`, looked up now."""
+    asked = await witnesses(exchange, now)
+    needed = majority(len(asked)) if asked else 0
+    size = await _quorum_size(asked, needed, exchange) if asked else 0
+    ahead = await exchange.witnesses.first_above(size) if asked else None
+    found = QuorumStanding(
+        witnesses=len(asked),
+        needed=needed,
+        size=size,
+        since=None if ahead is None else ahead.signed_at,
+        looked_at=now,
+    )
+    exchange.standing[exchange.journal.origin] = found
+    return found
+
+
+def unwitnessed_for(found: QuorumStanding, now: datetime) -> timedelta:
+    """Return how long the log has been ahead of what a quorum cosigned; nothing where it is not, or nobody is asked."""
+    return timedelta(0) if found.since is None else timedelta(seconds=max(0, int(now.timestamp()) - found.since))
+
+
+async def holds_routine(exchange: Exchange, now: datetime) -> bool:
+    """Whether new routine messages wait for witnesses: never where none is asked."""
+    hold_after = timedelta(hours=exchange.witness_settings.hold_after_hours)
+    return unwitnessed_for(await standing(exchange, now), now) >= hold_after
+
+
+async def cosigned_note(signed: SignedCheckpoint, exchange: Exchange) -> bytes:
+    """Return a checkpoint of ours as it is published: our signature, then every cosignature kept."""
+    lines = [row.line.encode() for row in await exchange.witnesses.cosignatures(signed.size)]
+    return signed.note + b"".join(lines)
+
+
+async def policy(exchange: Exchange, now: datetime) -> Policy:
+    """Return by whose keys our checkpoints are to be believed (C2SP tlog-policy): our log's, and more than half of the witnesses."""
+    origin = exchange.journal.origin
+    logs = {
+        key.public.raw: PolicyLog(NoteKey(origin, key.public.raw))
+        for bundle in await exchange.partners.own_bundles()
+        for key in bundle.keys
+        if key.role is Role.LOG and key.origin == origin and not bundle.is_revoked(key.kid)
+    }
+    named = []
+    for witness in await witnesses(exchange, now):
+        names = [witness.id, *(f"{witness.id}.{number}" for number in range(2, len(witness.keys) + 1))]
+        named.append([PolicyWitness(name, key, witness.prefix) for name, key in zip(names, witness.keys, strict=True)])
+    return majority_policy(tuple(logs.values()), named)
+
+
+def verify(public: bytes, signature: bytes, message: bytes) -> bool:
+    """The Ed25519 of notes: the strictest in use (envelope section 5)."""
+    try:
+        Ed25519Public(public).verify(signature, message)
+    except KeysError:
+        return False
+    return True
+
+
+async def _quorum_size(asked: Sequence[Witness], needed: int, exchange: Exchange) -> int:
+    """The largest size that so many of those asked have cosigned."""
+    by_key = {vkey: witness.id for witness in asked for vkey in witness.vkeys}
+    below: int | None = None
+    while page := await exchange.witnesses.cosigners(below, _PAGE):
+        sizes = [(size, tuple(group)) for size, group in groupby(page, key=_size)]
+        if len(page) == _PAGE and len(sizes) > 1:
+            sizes.pop()  # it may go on behind the end of the page
+        for size, group in sizes:
+            if len({by_key[row.witness] for row in group if row.witness in by_key}) >= needed:
+                return size
+        below = sizes[-1][0]
+    return 0
+
+
+def _size(row: CosignatureRow) -> int:
+    return row.size
+
+
+def cosigner_keys(listed: Sequence[tuple[str, Ed25519Public]]) -> tuple[CosignerKey, ...]:
+    """Those of a bundle's witness keys that a note can name: a bundle allows any text."""
+    found = []
+    for name, public in listed:
+        try:
+            found.append(CosignerKey(name, public.raw))
+        except NoteError:
+            continue
+    return tuple(found)
