@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from gateway import backups, destruction, expiries, integrity, receipt_proofs, returning, statements, witnessed
 from gateway.app import (
@@ -48,6 +47,7 @@ from gateway.vitals import Vitals
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
+from gateway.web.listening import Runner
 from gateway.web.metrics import metrics_app
 from gateway.web.observing import observed
 from gateway.web.tls import certificate_end, server_context
@@ -164,10 +164,8 @@ async def _listen(
     stack.push_async_callback(runner.cleanup)
     context = server_context(home.path / settings.tls_certificate, home.path / settings.tls_key)
     host, port = settings.listen
-    if runner.server is None:
-        raise SafehandError("the listener was not set up")
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(runner.server, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_WITHIN)
+    server = await loop.create_server(runner.protocol, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_WITHIN)
     stack.callback(server.close)  # accept nothing more, then end what is under way
 
 
@@ -175,12 +173,13 @@ async def _listen_admin(
     stack: contextlib.AsyncExitStack, home: Home, exchange: Exchange, published: Callable[[], Any], meters: Meters
 ) -> None:
     app = observed(admin_app(exchange, published), "admin", meters)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_WITHIN)
+    runner = Runner(app, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     home.socket.unlink(missing_ok=True)
     stack.callback(lambda: home.socket.unlink(missing_ok=True))
-    await web.UnixSite(runner, str(home.socket)).start()
+    server = await asyncio.get_running_loop().create_unix_server(runner.protocol, str(home.socket))
+    stack.callback(server.close)
     home.socket.chmod(0o600)
 
 
@@ -189,16 +188,17 @@ async def _listen_metrics(stack: contextlib.AsyncExitStack, running: Running, me
     sight = Sight(exchange, meters)
     await sight.look()
     app = metrics_app(meters, sight.look, vitals.process, lambda: int(exchange.clock().timestamp()))
-    runner = web.AppRunner(observed(app, "metrics", meters, told=False), access_log=None, shutdown_timeout=1)
+    runner = Runner(observed(app, "metrics", meters, told=False), shutdown_timeout=1)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     host, port = running.settings.metrics_listen
     try:
-        await web.TCPSite(runner, host, port).start()
+        server = await asyncio.get_running_loop().create_server(runner.protocol, host, port)
     except OSError as error:
         raise HomeError(
             f"config.toml: metrics.listen: cannot listen at {host}, port {port} ({os.strerror(error.errno or 0)})"
         ) from error
+    stack.callback(server.close)
 
 
 def _vitals(home: Home, running: Running, meters: Meters) -> Vitals:

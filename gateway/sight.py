@@ -1,6 +1,6 @@
 """Looking at the exchange for whoever watches it, and not too often. Drives readings, judges nothing.
 
-A look counts every message, so it costs as much as there are messages: the next one waits for twenty times as long as the
+A look counts every message, so it costs as much as there are messages: the next one waits for ten times as long as the
 last took, and whoever asks meanwhile is given that one. A database that does not answer in time is no condition (None).
 """
 
@@ -15,8 +15,8 @@ from gateway.meters import Meters
 from gateway.ports import Exchange
 from gateway.worker import guarded
 
-FRESH: Final = 2.0  # seconds in which nobody looks again
-_SHARE: Final = 20  # a look takes one part of the time in so many
+FRESH: Final = 1.0  # seconds in which nobody looks again
+_SHARE: Final = 10  # a look takes at most one part of the time in so many
 _PATIENCE: Final = 10.0  # seconds
 _PAGE: Final = 1_000  # entries counted at once
 

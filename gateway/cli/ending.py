@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from gateway.cli.output import show_json
+from gateway.cli.usage import without_values
 
 if TYPE_CHECKING:
     from gateway.web.problems import Problem
@@ -50,6 +51,13 @@ class Commands(click.Group):
         configure_logging()
         return self.main(*args, **kwargs)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options that stand before the command."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.ClickException as error:
+            raise without_values(error) from None
+
     def invoke(self, context: click.Context) -> Any:
         """Run the command that was asked for."""
         try:
@@ -57,9 +65,10 @@ class Commands(click.Group):
         except (click.exceptions.Exit, click.Abort):
             raise
         except click.ClickException as error:
+            told = without_values(error)
             if not context.meta.get(_JSON):
-                raise
-            leave(_usage(error.format_message()).members())
+                raise told from None
+            leave(_usage(told.format_message()).members())
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read the answer has gone: click ends quietly

@@ -7,8 +7,10 @@ they run in any order.
 
 from __future__ import annotations
 
+import gc
 import json
 import ssl
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -176,7 +178,13 @@ def every_command(world: World) -> None:
 
     A file is named by its path, which is the operator's own; so paths here say nothing, and their contents do.
     """
-    kc = world.kc
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a file argument stays open where a later option is refused
+        _run_every_command(world.kc)
+        gc.collect()
+
+
+def _run_every_command(kc: Site) -> None:
     for path, command in _leaves(main):
         if path[0] in ("serve", "demo", "init"):
             continue

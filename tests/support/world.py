@@ -215,13 +215,14 @@ class World:
         self.said.append((place, data))
 
     def leaks(self) -> dict[str, set[str]]:
-        """Everything in which a canary stands: place -> canaries."""
+        """Everything since the last look in which a canary stands, and every file as it is: place -> canaries."""
         for site in self.both:
             if site.process is not None:
                 site.page("/metrics")
                 site.page("/readyz")
+        said, self.said = self.said, []
         found: dict[str, set[str]] = {}
-        for place, data in [*self.said, *self._files()]:
+        for place, data in [*said, *self._files()]:
             if here := leaks(data):
                 found.setdefault(place, set()).update(here)
         return found
@@ -327,14 +328,12 @@ def say_raw(address: tuple[str, int] | Path, data: bytes, context: ssl.SSLContex
     """Send bytes to a listener as they are, and return all that it answers before it hangs up or says no more."""
     family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as plain:
-        plain.settimeout(2)
+        plain.settimeout(1)
         plain.connect(str(address) if isinstance(address, Path) else address)
         line = plain if context is None else context.wrap_socket(plain, server_hostname=LOOPBACK)
         answer = b""
         with contextlib.suppress(OSError), line:
             line.sendall(data)
-            with contextlib.suppress(OSError):
-                plain.shutdown(socket.SHUT_WR) if context is None else None
             while piece := line.recv(65_536):
                 answer += piece
         return answer
