@@ -160,7 +160,7 @@ async def _really_cosigned(
     signed = await exchange.witnesses.first_above(size - 1)
     if signed is None or signed.size != size:
         return frozenset()
-    good = set()
+    good: set[str] = set()
     for row in rows:
         keys = [key for witness in asked for key in witness.keys if key.vkey() == row.witness]
         try:
