@@ -17,7 +17,7 @@ from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
 from contracts.names import is_message_type
-from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection
+from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection, proving
 from gateway.arguments import Arguments
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
@@ -301,6 +301,35 @@ def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
             raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
 
 
+# --- the exchange log
+
+
+async def log_export(exchange: Exchange, given: Arguments) -> Any:
+    """The leave to export: the command that asked writes the files."""
+    allowed = await proving.allow_export(exchange, openings=given.flag("openings"), by=given.maybe("by"))
+    return {"size": allowed.size, "policy": allowed.policy.to_bytes().decode()}
+
+
+async def log_prove(exchange: Exchange, given: Arguments) -> Any:
+    """The proof of one entry, named by its index, its leaf hash, or the message it is about."""
+    await exchange.sign_log()
+    proven = await proving.prove(await _entry_asked_for(exchange, given), exchange)
+    return {
+        "index": proven.entry.index,
+        "size": proven.checkpoint.size,
+        "leaf": proven.entry.leaf.hex(),
+        "proof": (await proving.text_of(proven, exchange)).decode(),
+    }
+
+
+async def _entry_asked_for(exchange: Exchange, given: Arguments) -> int:
+    if (message := given.maybe("message")) is not None:
+        return await proving.index_of_message(message, exchange, kind=given.maybe("kind"))
+    if (leaf := given.maybe("leaf")) is not None:
+        return await proving.index_of_leaf(leaf, exchange)
+    return proving.index_of(given.text("index"))
+
+
 READING: Mapping[str, Act] = {
     "agreement.context": agreement_context,
     "agreement.fields": agreement_fields,
@@ -324,6 +353,8 @@ WRITING: Mapping[str, Act] = {
     "inbox.open": inbox_open,
     "inbox.take": inbox_take,
     "keys.publish": keys_publish,
+    "log.export": log_export,
+    "log.prove": log_prove,
     "message.cancel": message_cancel,
     "message.resend": message_resend,
     "partner.add": partner_add,

@@ -1,22 +1,26 @@
-"""Verifying the exchange log: on the live database of a home.
+"""The exchange log of a home: verified in the live database, and written out as an export.
 
-Brings the log's rules (origin, macs, the log keys of the own bundles) to `store.verify`; decides nothing.
+Brings the log's rules (origin, macs, the log keys of the own bundles) to `store.verify`, and the settings to `store.export`;
+decides nothing. Judging an export needs no home: `evidence`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.app import open_readonly_exchange
 from gateway.home import Home
+from gateway.quorum import verify as verify_note
+from gateway.store.export import Exported
+from gateway.store.export import export_log as write_export
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
 from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.entry import row_mac
 from gateway.tlog.fsck import CheckpointRow, Problem
-from keys.errors import KeysError
-from keys.key import Ed25519Public
+from gateway.tlog.policy import parse_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ async def verify_log(home: Home) -> LogReport:
             origin=origin,
             mac=lambda index, data: row_mac(held["append"], origin, index, data),
             log_keys=log_keys,
-            verify=_verify_note,
+            verify=verify_note,
             vault=Vault(held["kek"]),
         )
         problems = await asyncio.to_thread(lambda: tuple(verify_live(home.database, rules)))
@@ -50,9 +54,18 @@ async def verify_log(home: Home) -> LogReport:
         return LogReport(entries=counts["log.size"], problems=problems)
 
 
-def _verify_note(public: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        Ed25519Public(public).verify(signature, message)
-    except KeysError:
-        return False
-    return True
+def export_log(home: Home, out: Path, policy: bytes, *, openings: bool) -> Exported:
+    """Write the log into an empty folder, beside a running server or alone; the gateway keystore is opened for openings only.
+
+    `policy` is as the act `log.export` answered it.
+    """
+    settings = home.settings()
+    vault = Vault(home.keystore("gateway").load().secrets["kek"]) if openings else None
+    return write_export(
+        home.database,
+        out,
+        own=settings.org,
+        origin=settings.log_origin,
+        witnesses=parse_policy(policy),
+        openings=vault,
+    )

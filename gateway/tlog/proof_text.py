@@ -14,7 +14,8 @@ Pure. What is read here is a claim until `verify_entry` has led it to a checkpoi
     — safehand.hants.example/exchange-log/1 Az3grlgt..
     — safehand.la-850/witness/1 jWbPPwAA..
 
-The `extra` line of the format is not used here, and a proof that has one is refused: nobody would have signed it.
+The `extra` line of the format is not used between gateways, and a proof that has one is refused: nobody would have signed
+it. For a person it carries the entry, so that the file stands alone (`with_entry`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from gateway.tlog.checkpoint import (
     parse_note,
     verify_note,
 )
+from gateway.tlog.entry import ENTRY_LIMIT
 from gateway.tlog.errors import NoteError
 from gateway.tlog.merkle import HASH_LENGTH, MAX_SIZE
 from gateway.tlog.proof import MAX_PROOF, verify_inclusion
@@ -43,6 +45,7 @@ from gateway.tlog.proof import MAX_PROOF, verify_inclusion
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 PROOF_LIMIT: Final = NOTE_LIMIT + 4096  # bytes: a note, and 64 hashes of 45 before it
 
+_EXTRA: Final = b"extra "
 _INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,18})")
 
 
@@ -88,3 +91,22 @@ def verify_entry(claimed: ClaimedProof, leaf: bytes, keys: Sequence[NoteKey], ve
         raise NoteError("a checkpoint of another origin than its key's name")
     verify_inclusion(leaf, claimed.index, checkpoint.size, claimed.hashes, checkpoint.root)
     return checkpoint
+
+
+# --- with the entry in it, for one who has neither receipt nor log
+
+
+def with_entry(proof: ClaimedProof, entry: bytes) -> bytes:
+    """Return the text of a proof that carries its entry as `extra`: nobody signs that line, but its leaf hash is proven."""
+    header, _, rest = proof.to_bytes().partition(b"\n")
+    return header + f"\nextra {base64_text(entry)}\n".encode() + rest
+
+
+def parse_with_entry(data: bytes) -> tuple[ClaimedProof, bytes]:
+    """Return proof and entry bytes of such a text, and of no other. Raises NoteError."""
+    if len(data) > PROOF_LIMIT + 2 * ENTRY_LIMIT:
+        raise NoteError("a proof larger than any with its entry")
+    header, extra, rest = (*data.split(b"\n", 2), b"", b"")[:3]
+    if not extra.startswith(_EXTRA) or not extra.isascii():
+        raise NoteError("a proof without its entry")
+    return parse_proof(header + b"\n" + rest), base64_bytes(extra.removeprefix(_EXTRA).decode("ascii"))

@@ -74,6 +74,8 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     ("not-ready", 500, EXIT_USAGE, "The gateway is not ready"),
     ("store.schema", 500, EXIT_USAGE, "The database is not ready"),
     ("store.unavailable", 500, EXIT_USAGE, "The database is not ready"),
+    ("log.export", 422, EXIT_USAGE, "The log cannot be exported there"),
+    ("evidence.unreadable", 422, EXIT_USAGE, "This cannot be judged"),
     ("sqlite.version", 500, EXIT_USAGE, "The database is not ready"),
     (KeystoreError, 500, EXIT_USAGE, "A keystore or passphrase is not in order"),
     (KeyUnavailableError, 500, EXIT_USAGE, "A key is missing"),

@@ -1,0 +1,86 @@
+"""Reading the files of an export: each capped, and in constant memory where there is much of it. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from gateway.core.errors import SafehandError
+from gateway.tlog.entry import ENTRY_LIMIT
+from gateway.tlog.exported import ENTRIES, LEAVES, Line
+from gateway.tlog.merkle import HASH_LENGTH
+
+VKEY: Final = "log.vkey"
+POLICY: Final = "policy"
+OPENINGS: Final = "openings.jsonl"
+CHECKPOINTS: Final = "checkpoints"
+RECEIPTS: Final = "receipts"
+BUNDLES: Final = "bundles"
+KNOWN: Final = frozenset({VKEY, POLICY, OPENINGS, CHECKPOINTS, RECEIPTS, BUNDLES, ENTRIES, LEAVES})
+
+_CHUNK: Final = 1 << 16
+
+
+class EvidenceError(SafehandError):
+    """What was handed over to be judged cannot be read as what it should be."""
+
+    code = "evidence.unreadable"
+
+
+def read_capped(path: Path, limit: int) -> bytes:
+    """Return a file's bytes. Raises EvidenceError where it is larger than `limit`, OSError where it cannot be read."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise EvidenceError(f"{path.name}: larger than {limit} bytes")
+    return data
+
+
+class ExportFolder:
+    """The folder of one export."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def unknown(self) -> tuple[str, ...]:
+        """Names that no export has."""
+        return tuple(sorted(entry.name for entry in self.path.iterdir() if entry.name not in KNOWN))
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def read(self, name: str, limit: int) -> bytes:
+        return read_capped(self.path / name, limit)
+
+    def names(self, under: str) -> tuple[str, ...]:
+        """The names in one of its folders, in order; none where there is no such folder."""
+        folder = self.path / under
+        return tuple(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else ()
+
+    def lines(self) -> Iterator[Line]:
+        """Every line of the entries; of one that is too long for an entry the beginning alone."""
+        return read_lines(self.path / ENTRIES, ENTRY_LIMIT)
+
+    def leaves_fit(self, count: int) -> bool:
+        """Whether there is a leaf hash for each of `count` entries, and nothing else."""
+        return (self.path / LEAVES).stat().st_size == count * HASH_LENGTH
+
+    def leaves(self) -> Iterator[bytes]:
+        with (self.path / LEAVES).open("rb") as file:
+            while chunk := file.read(_CHUNK * HASH_LENGTH):
+                for start in range(0, len(chunk), HASH_LENGTH):
+                    yield chunk[start : start + HASH_LENGTH]
+
+
+def read_lines(path: Path, limit: int) -> Iterator[Line]:
+    """Every line of a file without its line feed; of one longer than `limit` bytes no more than that and one."""
+    with path.open("rb", buffering=_CHUNK) as file:
+        while line := file.readline(limit + 2):
+            if line.endswith(b"\n"):
+                yield Line(line[:-1], True)
+                continue
+            rest = line
+            while rest and not rest.endswith(b"\n"):
+                rest = file.readline(_CHUNK)
+            yield Line(line[: limit + 1], rest.endswith(b"\n"))
