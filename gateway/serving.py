@@ -63,9 +63,7 @@ SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer 
 RETURN_EVERY: Final = timedelta(minutes=1)
 RETURN_WITHIN: Final = 60.0  # seconds in which partners may answer a restored gateway before it goes on without them
 RESTORED: Final = "the log may be behind what partners and witnesses hold: docs/operators.md, disaster recovery"
-WITNESS_EVERY: Final = timedelta(
-    seconds=20
-)  # what the log grew by is brought to the witnesses (log.md A4: 60 s at most)
+WITNESS_EVERY: Final = timedelta(seconds=20)  # the newest checkpoint to the witnesses (log.md A4: 60 s at most)
 PROVE_EVERY: Final = timedelta(seconds=30)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import agreement, backup, doctor, init, keys, log, message, partner, protect, server
+from gateway.cli import agreement, backup, doctor, init, keys, log, message, partner, protect, server, witness
 from gateway.cli.ending import Commands
 from gateway.home import Home
 
@@ -51,5 +51,6 @@ for command in (
     doctor.doctor,
     backup.backup,
     backup.restore,
+    witness.witness,
 ):
     main.add_command(command)

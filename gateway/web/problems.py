@@ -66,6 +66,8 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (HeadsMovedError, 503, EXIT_TEMPORARY, "The agreement changed meanwhile: try again"),
     ("store.stopped", 503, EXIT_TEMPORARY, "The gateway is stopping: try again"),
     (LogInconsistentError, 500, EXIT_INTEGRITY, "The exchange log is not what was written"),
+    ("witness.contradiction", 409, EXIT_INTEGRITY, "The log is not the one that was seen before"),
+    ("witness.device", 422, EXIT_REFUSED, "The witness cannot do this"),
     (LogBehindError, 500, EXIT_INTEGRITY, "The exchange log is behind its witnesses"),
     (RowTamperedError, 500, EXIT_INTEGRITY, "A row is not what was written"),
     ("rows.unlogged", 500, EXIT_INTEGRITY, "A row would change, and no log entry says so"),

@@ -396,7 +396,7 @@ async def test_bundle_under_another_media_type_is_unreadable(house: House) -> No
     [
         "/",
         "/exchange/v1/mailbox",
-        "/exchange/v1/log/checkpoint",
+        "/exchange/v1/log",
         "/exchange/v1/attachments/" + "ab" * 32,
         "/exchange/v1/agreements/" + "AB" * 32,
         "/exchange/v1/agreements/ab",
