@@ -11,9 +11,11 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import holidays
 import structlog
 
 from adapters.peer import PeerAdapter
@@ -97,6 +99,12 @@ def now_utc() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is that place
 
 
+@lru_cache(maxsize=16)
+def _bank_holidays(year: int) -> frozenset[date]:
+    """The bank holidays of England in a year, from the library's own tables: no network."""
+    return frozenset(holidays.country_holidays("GB", subdiv="ENG", years=year))
+
+
 def _alarm(name: str, details: Mapping[str, str]) -> None:
     log.warning("alarm", alarm=name, **details)
 
@@ -124,6 +132,8 @@ def _exchange(
         inbox=read.inbox,
         protection=read.protection,
         overview=read.overview,
+        service=read.service,
+        bank_holidays=_bank_holidays,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,

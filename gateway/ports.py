@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
 from adapters.port import Adapter
@@ -16,6 +16,7 @@ from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.lifecycle import InboundState, State
+from gateway.core.service import BreachRecord, Closure, Duty, Erasure
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
 from keys.ring import KeyRing
@@ -191,6 +192,29 @@ class Overview(Protocol):
         ...
 
 
+class Service(Protocol):
+    """What service messages have asked, either way, and what followed."""
+
+    async def duties(self, *, settled: bool) -> tuple[Duty, ...]:
+        """Every duty that is open, or every one there ever was, the one due first first."""
+        ...
+
+    async def said_of(self, sender: str, message_id: str) -> tuple[Duty, ...]:
+        """What service messages have said of one message of `sender`, the oldest first."""
+        ...
+
+    async def breaches(self) -> tuple[BreachRecord, ...]:
+        """Every breach, the one to decide first first."""
+        ...
+
+    async def closure(self, partner: str, thread: str) -> Closure | None: ...
+    async def erasure(self, sender: str, message_id: str) -> Erasure | None: ...
+    async def agreements_of(self, partner: str, thread: str) -> tuple[str, ...]:
+        """The digests of the agreements under which messages of this thread went to or came from this partner, each once,
+        the oldest message's first; what was refused is left out."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -215,6 +239,8 @@ class Exchange:
     inbox: Inbox
     protection: Protection
     overview: Overview
+    service: Service
+    bank_holidays: Callable[[int], frozenset[date]]  # of England, in a year
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from gateway import duties
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
@@ -145,7 +146,11 @@ def _jobs(home: Home, running: Running, signer: LogSigner) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),),
+        (
+            Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),
+            Job(name="destruction-receipts", every=duties.TELL_EVERY, run=lambda: duties.send_receipts(exchange)),
+            Job(name="reminders", every=duties.LOOK_EVERY, run=lambda: duties.remind(exchange)),
+        ),
         exchange.clock,
     )
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, TypeVar, cast
 
 from adapters.port import DeliveryError, Handover, Parcel
@@ -58,6 +59,7 @@ from tests.support.messages import (
     transfer,
     transfer_toml,
 )
+from tests.support.service import MemoryService
 
 T = TypeVar("T")
 
@@ -116,6 +118,8 @@ class Gateway:
             inbox=MemoryInbox(self.memory),
             protection=MemoryProtection(self.memory),
             overview=MemoryOverview(self.memory),
+            service=MemoryService(self.memory),
+            bank_holidays=lambda year: frozenset({date(year, 12, 25)}),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
