@@ -24,7 +24,7 @@ from gateway.core.service import Duty, Erasure
 from gateway.ports import Exchange, InboundMessage, OutboundMessage
 from gateway.service import entry_about
 
-TELL_EVERY = timedelta(seconds=30)  # a withdrawal that destroyed its message by itself is answered soon
+TELL_EVERY = timedelta(seconds=10)  # a withdrawal that destroyed its message by itself is answered soon
 LOOK_EVERY = timedelta(minutes=5)  # for what is late
 
 _OPERATOR, _MACHINE = "operator", "gateway"  # whose idempotency keys an answer has

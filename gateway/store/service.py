@@ -216,6 +216,7 @@ def _erase_one(tx: Transaction, sender: str, message_id: str, event: InboundEven
         .where(_same(sender, message_id), message.c.state == before)
         .values(state=after_inbound(before, event))
     )
+    tx.erased = True
     tx.change(delete(content).where(content.c.id == body))
     tx.change(delete(content_key).where(content_key.c.id == body))
     mine = (handoff.c.sender == sender) & (handoff.c.message_id == message_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pysqlite3.dbapi2 as pysqlite3
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
@@ -21,6 +21,7 @@ from gateway.core.errors import SafehandError
 FIRST_AFFECTED: Final = (3, 7, 0)
 LAST_AFFECTED: Final = (3, 51, 2)
 BUSY_TIMEOUT_MS: Final = 10_000
+ERASE_TIMEOUT_MS: Final = 250
 DISK_FULL: Final = "SQLITE_FULL"
 
 _COMMON: Final = (f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}", "PRAGMA foreign_keys = ON")
@@ -92,6 +93,24 @@ def reader_engine(path: Path, connections: int = 0) -> Engine:
     )
     _set_up(engine, (*_COMMON, *_READER), begin="BEGIN")
     return engine
+
+
+def forget_erased(connection: Connection) -> None:
+    """After a commit that erased something: empty the write-ahead log, which still holds the old pages (log B4, I10).
+
+    A reader in the middle of something keeps it; then the next checkpoint writes over them. Never waits for long.
+    """
+    cursor = connection.connection.cursor()  # below SQLAlchemy, which would begin a transaction
+    try:
+        for pragma in (
+            f"busy_timeout = {ERASE_TIMEOUT_MS}",
+            "wal_checkpoint(TRUNCATE)",
+            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+            cursor.fetchall()
+    finally:
+        cursor.close()
 
 
 @contextmanager

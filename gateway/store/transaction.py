@@ -52,6 +52,7 @@ class Transaction:
         self.vault = vault
         self.slots: list[Slot] = []
         self.changes = 0
+        self.erased = False  # content was destroyed: after the commit nothing of it may be left in the file
         self._connection = connection
         self._waiting: dict[str, list[Mapping[str, Any]]] = {}
         self._ids: dict[str, int] = {}

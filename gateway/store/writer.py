@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.core.commands import Command
 from gateway.core.errors import BusyError, SafehandError
-from gateway.store.sqlite import DISK_FULL, error_name
+from gateway.store.sqlite import DISK_FULL, error_name, forget_erased
 from gateway.store.transaction import AtIndex, Transaction
 
 R = TypeVar("R")
@@ -173,7 +173,8 @@ class Writer:
         """Carry out the batch in one transaction. Raises, with everything rolled back, where it cannot be whole."""
         transaction = self._connection.begin()
         try:
-            answers = self._answers(batch)
+            tx = self._begin(self._connection)
+            answers = self._answers(tx, batch)
         except BaseException:
             transaction.rollback()
             raise
@@ -185,10 +186,11 @@ class Writer:
             self._connection.connection.rollback()  # nothing was committed; SQLAlchemy holds the transaction ended
             transaction.close()
             raise
+        if tx.erased:
+            forget_erased(self._connection)
         return [_outcome(answer) for answer in answers]
 
-    def _answers(self, batch: Sequence[_Job]) -> Sequence[object]:
-        tx = self._begin(self._connection)
+    def _answers(self, tx: Transaction, batch: Sequence[_Job]) -> Sequence[object]:
         answers: list[object] = []
         for job in batch:
             before = tx.changes
