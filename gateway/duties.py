@@ -95,8 +95,7 @@ async def destroy(message_id: str, exchange: Exchange, *, by: str, sender: str |
     message = await exchange.inbox.message(message_id, sender)
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
-    asked = [one for one in await exchange.service.said_of(message.sender, message_id) if _asks_destruction(one)]
-    if not asked:
+    if not await _asked_to_destroy(message, exchange):
         raise SubmissionRefusedError("message.not-owed", "id", "its sender has not asked for it to be destroyed")
     now = exchange.clock()
     what = entries.Circumstance(outcome="destroyed", by=by)
@@ -141,12 +140,18 @@ async def _reachable(org: str, exchange: Exchange) -> bool:
 
 
 async def _send_receipt(message: InboundMessage, done: Erasure, exchange: Exchange, *, by: str | None) -> bytes:
-    """One receipt for one message, ever: the same key and the same body, whoever asks for it."""
+    """One receipt for whatever asked last: the same key and the same body, whoever sends it."""
+    asked = await _asked_to_destroy(message, exchange)
     on = civil_date(datetime.fromtimestamp(done.at, tz=UTC)).isoformat()
     body = {"messages": [message.id], "on": on, "how": done.how}
-    key = f"destroyed:{message.sender}:{message.id}"
+    key = f"destroyed:{message.sender}:{message.id}:{asked[-1].asked.message_id if asked else ''}"
     gone = replace(message, inner=None)  # as every later call finds it
     return await say(bodies.DESTROYED, body, exchange, about=gone, client=_MACHINE, key=key, by=by)
+
+
+async def _asked_to_destroy(message: InboundMessage, exchange: Exchange) -> list[Duty]:
+    """What its sender has said that destroying the message answers, the oldest first."""
+    return [one for one in await exchange.service.said_of(message.sender, message.id) if _asks_destruction(one)]
 
 
 def _asks_destruction(duty: Duty) -> bool:

@@ -14,11 +14,12 @@ from gateway.governing import HeldAgreement
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A message that may travel. `about` is the record of the child that it is about (for tags), `carried` the part of that
-    record that it brings itself; for a record both are the body. `thread` None: it opens one."""
+    record that it brings itself; for a record both are the body. `thread` None: it opens one. `lane` None: its thread's."""
 
     held: HeldAgreement
     checked: CheckedBody
     about: Mapping[str, Any] = field(repr=False)
     carried: Mapping[str, Any] = field(repr=False)
     thread: str | None
+    lane: str | None = None
     effects: tuple[Effect, ...] = ()

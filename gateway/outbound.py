@@ -224,7 +224,7 @@ def _submit(
             urgency=urgency,
             created_at=draft.issued_at,
             expires_at=draft.expires_at,
-            lane_key=exchange.lane_key(thread, urgency == "immediate_risk"),
+            lane_key=exchange.lane_key(judged.lane or thread, urgency == "immediate_risk"),
         ),
         envelope=sealed.envelope,
         inner=sealed.inner,

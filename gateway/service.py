@@ -3,6 +3,10 @@ follows is decided. They need no grant and no agreement in force, but one that w
 
 A message can be named only by who sent or received it, in the right direction; both ends look it up with their own eyes. What
 follows (duties, destruction, breaches, closures) goes along as effects and is carried out with the message.
+
+A service message has a lane of its own within its thread: what it names has arrived, so nothing need go before it, and a record
+that is held because the agreement was suspended must not keep a withdrawal back. A correction with values is a disclosure and
+waits among the records.
 """
 
 from __future__ import annotations
@@ -147,9 +151,14 @@ class ServiceKind:
             sending=True,
         )
         effects = _effects(speech, spoken_of, held, message_id, str(facts.get("urgency", "")), now, exchange)
-        carried = body.get("values", {})
         return Judged(
-            held=held, checked=checked, about=about, carried=carried, thread=spoken_of.thread, effects=effects
+            held=held,
+            checked=checked,
+            about=about,
+            carried=body.get("values", {}),
+            thread=spoken_of.thread,
+            lane=None if bodies.carries_values(body) else f"{spoken_of.thread} service",
+            effects=effects,
         )
 
     async def incoming(self, payload: Payload, held: HeldAgreement, now: datetime, exchange: Exchange) -> Judged:

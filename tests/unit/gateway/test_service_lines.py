@@ -121,6 +121,29 @@ async def test_clock_sends_one_destruction_receipt_however_often_it_looks(town: 
     assert len([one for one in town.b.memory.sent.values() if one.row.type == "destruction.receipt"]) == 1
 
 
+async def test_withdrawal_that_is_said_again_is_answered_again(town: Town) -> None:
+    own = await sent(town)
+    for _ in range(2):
+        await say(town.a, "exchange.withdrawal", message=own, reason="in-error")
+        await duties.send_receipts(town.b.exchange)
+        await town.b.run()
+        assert ("awaited", "exchange.withdrawal") not in await open_duties(town.a)
+        town.clock.forward(hours=1)
+    assert town.b.kinds().count("erased") == 1
+
+
+async def test_one_destruction_answers_everything_that_asked_for_it(town: Town) -> None:
+    own = await sent(town)
+    await inbound.take(own, town.b.exchange)
+    await say(town.a, "rights.notice", message=own, right="erase", paths=[GIVEN], by=LATER)
+    await say(town.a, "exchange.withdrawal", message=own, reason="in-error")
+    await duties.destroy(own, town.b.exchange, by="A Person")
+    await duties.send_receipts(town.b.exchange)
+    await town.b.run()
+    assert await open_duties(town.b) == [("awaited", "destruction.receipt")]
+    assert await open_duties(town.a) == [("owed", "destruction.receipt")]
+
+
 @pytest.mark.parametrize("seen", ["taken", "collected"])
 async def test_withdrawn_message_that_was_seen_is_destroyed_by_a_person(town: Town, seen: str) -> None:
     own = await sent(town)
@@ -314,6 +337,21 @@ async def test_service_message_queued_before_a_suspension_is_not_held(town: Town
     await town.act(town.b, Action.SUSPEND)
     await town.a.run()
     assert state(town.a, withdrawal) is State.DELIVERED
+
+
+async def test_record_that_is_held_keeps_no_service_message_of_its_thread_back(town: Town) -> None:
+    own = await sent(town)
+    waiting = await submission(town.a.exchange, key="waits", thread=own)
+    values = {"child": {"name": {"given": "Ada"}}}
+    correction = await say(town.a, "exchange.correction", message=own, paths=[GIVEN], values=values, run=False)
+    await town.act(town.b, Action.SUSPEND)
+    await town.a.run()
+    withdrawal = await say(town.a, "exchange.withdrawal", message=own, reason="in-error")
+    assert [state(town.a, one) for one in (waiting["id"], correction, withdrawal)] == [
+        State.HELD,
+        State.QUEUED,
+        State.DELIVERED,
+    ]
 
 
 async def test_correction_with_values_waits_while_the_agreement_is_suspended(town: Town) -> None:

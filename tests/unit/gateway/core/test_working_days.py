@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.app import _bank_holidays
 from gateway.core.working_days import after, end_of, is_working, start_of
 
 CHRISTMAS = frozenset({date(2026, 12, 25), date(2026, 12, 28)})  # Boxing Day 2026 is a Saturday: its Monday is off
@@ -39,3 +40,9 @@ def test_days_begin_and_end_in_london() -> None:
     assert start_of(date(2027, 7, 1)) == datetime(2027, 6, 30, 23, tzinfo=UTC)
     assert end_of(date(2027, 1, 15)) == datetime(2027, 1, 16, tzinfo=UTC)
     assert end_of(date(2027, 3, 28)) - start_of(date(2027, 3, 28)) == timedelta(hours=23)  # the clocks go forward
+
+
+def test_bank_holidays_are_those_of_england_and_need_no_network() -> None:
+    known = _bank_holidays(2026)
+    assert {date(2026, 4, 6), date(2026, 8, 31), date(2026, 12, 25), date(2026, 12, 28)} <= known
+    assert date(2026, 1, 2) not in known  # Scotland's
