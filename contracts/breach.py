@@ -16,6 +16,7 @@ class BreachCode(StrEnum):
 
     MESSAGE_FACT = "message.fact"
     MESSAGE_NOT_IN_AGREEMENT = "message.not-in-agreement"
+    MESSAGE_UNKNOWN = "message.unknown"
     MESSAGE_CONDITION = "message.condition-not-met"
     FIELD_UNKNOWN = "field.unknown"
     FIELD_NOT_ALLOWED = "field.not-allowed"

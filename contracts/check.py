@@ -21,7 +21,7 @@ Where the design is silent, this module decides:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
@@ -29,12 +29,14 @@ from typing import Any, Final, Literal, TypeAlias
 import orjson
 
 from contracts.breach import Breach, BreachCode, ContractBreachError
+from contracts.checked import PROOF
+from contracts.checked import CheckedBody as CheckedBody
 from contracts.compiled import CompiledAgreement, CompiledMessage
 from contracts.conditions import Truth, evaluate, truth_text
 from contracts.document import MAX_DEPTH, check_size_and_depth, write_wire
 from contracts.errors import DocumentError
 from contracts.facts import FACTS, FactValue, derived_facts
-from contracts.names import Digest, MessageType, Party
+from contracts.names import Party
 from contracts.plan import Plan
 from contracts.vocabulary import Field, present_fields
 from contracts.walk import missing, walk
@@ -44,39 +46,17 @@ ProtectedKind: TypeAlias = Literal["location", "identity"]
 MAX_BODY = 256 * 1024  # bytes: the whole payload around it may have no more (envelope section 1)
 ALWAYS_ANSWERABLE: Final = "response.refusal_reason"  # exempt from limit_to_request beside the required paths
 _PROTECTED_PATH = ("child", "address", "protection")
-_CHECKED: Final = object()  # the proof that a CheckedBody came out of check()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedBody:
-    """A body that its agreement allows. Made by `check` alone: sealing anything else is a type error.
+class Part:
+    """A part of a body as judged by `check_part`; all but `breaches` are those of a `CheckedBody`."""
 
-    `wire` is the compact JSON in the sender's member order; `paths` the generic paths present, sorted; `conditions` the
-    truth of each condition that was read; `bases` the names of the lawful bases that the present paths rest on, sorted;
-    `facts` those stated. All but `wire` and `facts` may stand in a log.
-    """
-
-    wire: bytes = field(repr=False)
-    type: MessageType
-    sender: Party
-    agreement_id: str
-    agreement_version: int
-    agreement_digest: Digest
-    paths: tuple[str, ...]
-    conditions: Mapping[str, str]
-    bases: tuple[str, ...]
-    facts: Mapping[str, FactValue] = field(repr=False)
-    proof: InitVar[object]
-
-    def __post_init__(self, proof: object) -> None:
-        if proof is not _CHECKED:
-            raise TypeError("a CheckedBody is made by contracts.check.check alone")
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The body as a fresh value: changing it changes nothing that was checked."""
-        value: dict[str, Any] = orjson.loads(self.wire)
-        return value
+    breaches: tuple[Breach, ...]
+    paths: tuple[str, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    bases: tuple[str, ...] = ()
+    facts: Mapping[str, FactValue] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +107,39 @@ def check(
     return _checked_body(question, present, compiled, body if isinstance(body, bytes) else None)
 
 
+def check_part(
+    part: dict[str, Any],
+    *,
+    whole: dict[str, Any],
+    compiled: CompiledAgreement,
+    type: str,  # noqa: A002 - the wire's own word
+    sender: Party,
+    facts: Mapping[str, object],
+    on: date,
+    requested: frozenset[str] | None,
+    protected: frozenset[ProtectedKind],
+    sending: bool,
+) -> Part:
+    """Judge values that stand beside a body of this type: as `check`, but nothing need be there.
+
+    `whole` is the body as it then stands: derived facts, and what it says of the child's own protection, are read there.
+    """
+    message = compiled.message(type, sender)
+    if message is None:
+        return Part(breaches=(_not_in_agreement(),))
+    hidden = _hidden(whole, protected) if sending else frozenset()
+    question = replace(_ask(message, whole, facts, on, requested, hidden, None), body=part)
+    breaches = _explain(question, complete=False)
+    paths = () if breaches else tuple(sorted(f.path for f in present_fields(message.vocabulary.tree, part)))
+    return Part(
+        breaches=breaches,
+        paths=paths,
+        conditions={name: truth_text(truth) for name, truth in question.truths.items()},
+        bases=question.plan.bases(paths),
+        facts=question.facts,
+    )
+
+
 def _not_in_agreement() -> Breach:
     rule = "the agreement has no such message in this direction"
     return Breach(BreachCode.MESSAGE_NOT_IN_AGREEMENT, "", rule)
@@ -153,7 +166,7 @@ def _ask(
     hidden: frozenset[ProtectedKind],
     recorded: Mapping[str, FactValue] | None,
 ) -> _Question:
-    stated, breaches = _sound_facts(message, facts, recorded or {})
+    stated, breaches = sound_facts(message.facts_named, facts, recorded or {})
     truths = evaluate(message.conditions, stated | derived_facts(body, on)) if message.conditions else {}
     return _Question(
         message=message,
@@ -167,16 +180,17 @@ def _ask(
     )
 
 
-def _sound_facts(
-    message: CompiledMessage, facts: Mapping[str, object], recorded: Mapping[str, FactValue]
+def sound_facts(
+    named: frozenset[str], facts: Mapping[str, object], recorded: Mapping[str, FactValue]
 ) -> tuple[dict[str, FactValue], tuple[Breach, ...]]:
+    """Return the facts that count, and a breach for each that may not be stated; `named` are those that are asked for."""
     stated: dict[str, FactValue] = {}
     breaches = []
     for name, value in facts.items():
         fact = FACTS.get(name)
         if fact is None:
             breaches.append(Breach(BreachCode.MESSAGE_FACT, "?", "not a known fact"))
-        elif name not in message.facts_named:
+        elif name not in named:
             breaches.append(Breach(BreachCode.MESSAGE_FACT, name, "no condition of this message asks for it"))
         elif not fact.accepts(value):
             breaches.append(Breach(BreachCode.MESSAGE_FACT, name, "not a value of this fact"))
@@ -205,13 +219,13 @@ def _is_allowed(question: _Question, present: set[Field]) -> bool:
     )
 
 
-def _explain(question: _Question) -> tuple[Breach, ...]:
+def _explain(question: _Question, *, complete: bool = True) -> tuple[Breach, ...]:
     """Return every breach, in the order of the steps; each (code, path, rule) once."""
     present = present_fields(question.message.vocabulary.tree, question.body)
     found = [*question.fact_breaches, *_unmet(question)]
     inside = walk(question.plan, question.body, cache(lambda path: _reason(question, path)))
     found += inside
-    found += missing(question.plan, question.body)
+    found += missing(question.plan, question.body) if complete else []
     if not inside:
         rule = "the request does not ask for it"
         found += [Breach(BreachCode.FIELD_NOT_REQUESTED, p, rule) for p in _not_requested(question, present)]
@@ -272,5 +286,5 @@ def _checked_body(
         conditions={name: truth_text(truth) for name, truth in question.truths.items()},
         bases=question.plan.bases(paths),
         facts=question.facts,
-        proof=_CHECKED,
+        proof=PROOF,
     )

@@ -394,7 +394,7 @@ def _state(
         return State.SUPERSEDED
     if today > terms.valid_until:
         return State.EXPIRED
-    if len(signed_by) < (2 if _needs_both(terms.mode) else 1):
+    if not is_signed(terms.mode, signed_by):
         return _before_signed(actions)
     if reasons:
         return State.SUSPENDED
@@ -407,6 +407,11 @@ def _before_signed(actions: set[Action]) -> State:
     if Action.SIGN in actions:
         return State.PART_SIGNED
     return State.PROPOSED if Action.PROPOSE in actions else State.DRAFT
+
+
+def is_signed(mode: Mode, signed_by: frozenset[str]) -> bool:
+    """Whether as many parties have signed as the mode demands."""
+    return len(signed_by) >= (2 if _needs_both(mode) else 1)
 
 
 def _needs_both(mode: Mode) -> bool:

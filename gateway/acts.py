@@ -17,13 +17,14 @@ from contracts.check import ProtectedKind
 from contracts.document import MAX_INTEGER, read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
-from contracts.names import is_message_type
+from contracts.names import SERVICE_TYPES, is_message_type
 from gateway import (
     agreements,
     circumstances,
     condition,
     delivery,
     destruction,
+    duties,
     erasure,
     governing,
     inbound,
@@ -36,11 +37,14 @@ from gateway.arguments import Arguments
 from gateway.core.erasure import AtEntry, OfMessage
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
+from gateway.core.service import BreachState
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange
 from gateway.summaries import (
     agreement_line,
+    breach_line,
     bundle_line,
+    duty_line,
     inbound_header,
     key_line,
     moment,
@@ -95,7 +99,7 @@ async def inbox_show(exchange: Exchange, given: Arguments) -> Any:
         raise SubmissionRefusedError(
             "message.unknown", "id", "no such message, or two partners' (name one with --from)"
         )
-    return inbound_header(message)
+    return inbound_header(message) | await _said_of(exchange, message.sender, message.id)
 
 
 async def inbox_take(exchange: Exchange, given: Arguments) -> Any:
@@ -108,7 +112,8 @@ async def inbox_open(exchange: Exchange, given: Arguments) -> Any:
         given.text("id"), given.text("role"), exchange, sender=given.maybe("from"), by=given.maybe("by")
     )
     payload = circumstances.payload_of(inner)
-    return inbound_header(message) | {"facts": payload.facts, "body": payload.body}
+    said = await _said_of(exchange, message.sender, message.id)
+    return inbound_header(message) | said | {"facts": payload.facts, "body": payload.body}
 
 
 async def outbox_list(exchange: Exchange, _: Arguments) -> Any:
@@ -119,7 +124,7 @@ async def message_show(exchange: Exchange, given: Arguments) -> Any:
     message = await exchange.outbox.message(given.text("id"))
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
-    return outbound_header(message)
+    return outbound_header(message) | await _said_of(exchange, exchange.own.id, message.id)
 
 
 async def message_resend(exchange: Exchange, given: Arguments) -> Any:
@@ -132,11 +137,85 @@ async def message_cancel(exchange: Exchange, given: Arguments) -> Any:
     return {"id": given.text("id"), "state": state.value}
 
 
+# --- service messages, and what is owed because of them
+
+
+async def _said_of(exchange: Exchange, sender: str, message_id: str) -> dict[str, Any]:
+    """Corrections and whatever else was said of a message: it stands beside it, and changes no byte of it."""
+    said = await exchange.service.said_of(sender, message_id)
+    return {"said_of_it": [duty_line(one, exchange.own.id, exchange.clock()) for one in said]}
+
+
+async def service_send(exchange: Exchange, given: Arguments) -> Any:
+    """Say something of a message (`about`) or a thread; `body` are the members besides the message itself."""
+    message_type, named = given.text("type"), given.text("about")
+    if message_type not in SERVICE_TYPES:
+        raise SubmissionRefusedError("argument.malformed", "type", "not a service message")
+    about = await duties.find(message_type, named, exchange, sender=given.maybe("from"))
+    body = dict(given.object("body"))
+    if message_type not in ("case.closed", "destruction.receipt"):
+        body = {"message": named, **body}
+    answer = await duties.say(
+        message_type,
+        body,
+        exchange,
+        about=about,
+        urgency=given.maybe("urgency") or "routine",
+        key=given.maybe("key"),
+        by=given.maybe("by"),
+    )
+    return orjson.loads(answer)
+
+
+async def service_ack(exchange: Exchange, given: Arguments) -> Any:
+    answer = await duties.acknowledge(
+        given.text("id"), given.maybe("reason"), exchange, by=given.maybe("by"), sender=given.maybe("from")
+    )
+    return orjson.loads(answer)
+
+
+async def service_list(exchange: Exchange, given: Arguments) -> Any:
+    held = await exchange.service.duties(settled=given.flag("settled"))
+    return [duty_line(one, exchange.own.id, exchange.clock()) for one in held]
+
+
+async def inbox_destroy(exchange: Exchange, given: Arguments) -> Any:
+    answer = await duties.destroy(given.text("id"), exchange, by=given.text("by"), sender=given.maybe("from"))
+    return {"id": given.text("id"), "state": "destroyed", "receipt": orjson.loads(answer)["id"]}
+
+
+async def breach_list(exchange: Exchange, _: Arguments) -> Any:
+    return [breach_line(one, exchange.clock()) for one in await exchange.service.breaches()]
+
+
+async def breach_decide(exchange: Exchange, given: Arguments) -> Any:
+    outcome = given.choice("outcome", {one.value: one for one in BreachState if one is not BreachState.OPEN})
+    decided = await duties.decide_breach(
+        given.text("id"), outcome, exchange, by=given.text("by"), sender=given.maybe("from")
+    )
+    return {"id": decided.message_id, "about": decided.about_id, "state": outcome.value}
+
+
+async def _waiting(exchange: Exchange) -> dict[str, Any]:
+    """What nobody may forget: how much is owed and awaited, what of it is late, and every breach without a decision."""
+    now = exchange.clock()
+    open_ = [duty_line(one, exchange.own.id, now) for one in await exchange.service.duties(settled=False)]
+    found = [one for one in await exchange.service.breaches() if one.state is BreachState.OPEN]
+    return {
+        "service": {
+            **{name: sum(one["direction"] == name for one in open_) for name in ("owed", "awaited")},
+            "overdue": [one for one in open_ if one["overdue"]],
+        },
+        "breaches": [breach_line(one, now) for one in found],
+    }
+
+
 async def status(exchange: Exchange, _: Arguments) -> Any:
     return {
         "organisation": exchange.own.id,
         "name": exchange.own.name,
         "counts": dict(await exchange.overview.counts()),
+        **await _waiting(exchange),
         "agreements": [agreement_line(held) for held in await governing.load_all(exchange, exchange.clock())],
     }
 
@@ -367,6 +446,7 @@ READING: Mapping[str, Act] = {
     "agreement.fields": agreement_fields,
     "agreement.list": agreement_list,
     "agreement.show": agreement_show,
+    "breach.list": breach_list,
     "doctor": doctor,
     "inbox.list": inbox_list,
     "inbox.show": inbox_show,
@@ -377,12 +457,15 @@ READING: Mapping[str, Act] = {
     "partner.fingerprint": partner_fingerprint,
     "partner.list": partner_list,
     "protect.list": protect_list,
+    "service.list": service_list,
     "status": status,
 }
 WRITING: Mapping[str, Act] = {
     "agreement.propose": agreement_propose,
     "agreement.record": agreement_record,
     "agreement.urgent": agreement_urgent,
+    "breach.decide": breach_decide,
+    "inbox.destroy": inbox_destroy,
     "inbox.open": inbox_open,
     "inbox.take": inbox_take,
     "keys.destroy": keys_destroy,
@@ -397,6 +480,8 @@ WRITING: Mapping[str, Act] = {
     "protect.add": protect_add,
     "protect.remove": protect_remove,
     "send": send,
+    "service.ack": service_ack,
+    "service.send": service_send,
 }
 
 

@@ -12,9 +12,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import holidays
 import structlog
 
 from adapters.peer import PeerAdapter
@@ -134,6 +136,12 @@ def now_utc() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is that place
 
 
+@lru_cache(maxsize=16)
+def _bank_holidays(year: int) -> frozenset[date]:
+    """The bank holidays of England in a year, from the library's own tables: no network."""
+    return frozenset(holidays.country_holidays("GB", subdiv="ENG", years=year))
+
+
 def steady() -> float:
     """Seconds that pass whatever is done to the clock; they count from no particular instant."""
     return time.monotonic()
@@ -187,6 +195,8 @@ def _exchange(
         statements=read.statements,
         log=read.log,
         witnesses=read.witnesses,
+        service=read.service,
+        bank_holidays=_bank_holidays,
         peer=peer,
         witness_line=peer,
         witness_settings=settings.witnesses,

@@ -41,9 +41,7 @@ async def when_sending(
     thread: str | None,
 ) -> Circumstances:
     """Return what is known here, now, of a body that is to leave; a caller may state asserted facts only."""
-    for name in asserted:
-        if name not in FACTS or FACTS[name].trust is not Trust.ASSERTED:
-            raise SubmissionRefusedError("message.fact", "facts", "only asserted facts may be stated by a sender")
+    check_asserted(asserted)
     requested = await requested_by(exchange, held, thread)
     recorded: dict[str, str | bool] = {} if requested is None else {"request.verified": True}
     protected = await exchange.protection.kinds(exchange.tags(body))
@@ -51,6 +49,13 @@ async def when_sending(
     named = message.facts_named if message else frozenset()  # nothing travels that no condition asks for
     facts = {name: value for name, value in {**asserted, **recorded}.items() if name in named}
     return Circumstances(facts=facts, protected=protected, requested=requested)
+
+
+def check_asserted(facts: Mapping[str, str | bool]) -> None:
+    """Raise SubmissionRefusedError for a fact that is not the sender's to state."""
+    for name in facts:
+        if name not in FACTS or FACTS[name].trust is not Trust.ASSERTED:
+            raise SubmissionRefusedError("message.fact", "facts", "only asserted facts may be stated by a sender")
 
 
 async def requested_by(exchange: Exchange, held: HeldAgreement, thread: str | None) -> frozenset[str] | None:
@@ -85,7 +90,7 @@ def about(message: OutboundMessage, held: HeldAgreement | None) -> entries.About
         agreement=held.named if held else None,
         env=message.env,
         jws=message.jws,
-        thread=payload.thread if isinstance(payload.thread, str) else None,
+        thread=thread_of(payload),
         urgency=entries.known_urgency(message.urgency),
     )
 
@@ -93,6 +98,11 @@ def about(message: OutboundMessage, held: HeldAgreement | None) -> entries.About
 def _fields(inner: bytes) -> frozenset[str] | None:
     fields = payload_of(inner).body.get("request", {}).get("fields")
     return frozenset(fields) if isinstance(fields, list) else None
+
+
+def thread_of(payload: Payload) -> str | None:
+    """The message that a payload answers or follows, None where it opens a thread."""
+    return payload.thread if isinstance(payload.thread, str) else None
 
 
 def payload_of(inner: bytes) -> Payload:

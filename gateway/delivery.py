@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 
 from adapters.port import DeliveryError, Handover, Parcel
 from contracts.breach import ContractBreachError
-from contracts.check import ProtectedKind, check
-from contracts.facts import civil_date
-from gateway import circumstances, entries, governing, quorum, receipts
+from contracts.check import ProtectedKind
+from gateway import circumstances, entries, governing, kinds, quorum, receipts
 from gateway.core import commands, receipt, retry
 from gateway.core.errors import (
     HeadsMovedError,
@@ -62,7 +61,7 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     if held is None or codes:
         await _hold(message, held, codes, now, exchange)
         return
-    lease = await _lease(candidate, held, now, exchange)
+    lease = await _lease(candidate, _guard(message, held), now, exchange)
     if lease is None:
         return
     settled = False
@@ -75,7 +74,14 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
 
 
 async def _protected(message: OutboundMessage, exchange: Exchange) -> frozenset[ProtectedKind]:
-    return await exchange.protection.kinds(exchange.tags(circumstances.payload_of(message.inner).body))
+    payload = circumstances.payload_of(message.inner)
+    about = await kinds.kind_of(payload.typ).about(payload, exchange)
+    return await exchange.protection.kinds(exchange.tags(about))
+
+
+def _guard(message: OutboundMessage, held: HeldAgreement) -> commands.Heads | None:
+    payload = circumstances.payload_of(message.inner)
+    return kinds.kind_of(payload.typ).guard(held, payload.body)
 
 
 async def _obstacles(
@@ -90,22 +96,11 @@ async def _obstacles(
     held = await governing.load(exchange, message.agreement, now)
     if held is None:
         return None, ("agreement.none",)
-    if not held.state.in_force:
-        return held, tuple(sorted(codes | {"agreement.not-in-force"}))
     payload = circumstances.payload_of(message.inner)
-    thread = payload.thread if isinstance(payload.thread, str) else None
+    kind = kinds.kind_of(payload.typ)
     try:
-        check(
-            payload.body,
-            compiled=held.compiled,
-            type=payload.typ,
-            sender=held.side(exchange.own.id),
-            facts=payload.facts,
-            on=civil_date(now),
-            requested=await circumstances.requested_by(exchange, held, thread),
-            protected=protected,
-            sending=True,
-        )
+        kind.check_standing(held)
+        await kind.again(payload, held, protected, now, exchange)
     except ContractBreachError as refusal:
         codes |= {breach.code for breach in refusal.breaches}
     return held, tuple(sorted(codes))
@@ -153,14 +148,16 @@ async def _hold(
     )
 
 
-async def _lease(candidate: Candidate, held: HeldAgreement, now: datetime, exchange: Exchange) -> commands.Lease | None:
+async def _lease(
+    candidate: Candidate, heads: commands.Heads | None, now: datetime, exchange: Exchange
+) -> commands.Lease | None:
     """Claim the delivery against the heads just checked: an event that came in between refuses the claim."""
     try:
         return await exchange.store.write(
             commands.Claim(
                 delivery=candidate.delivery,
                 message_id=candidate.message_id,
-                heads=held.heads,
+                heads=heads,
                 token=exchange.entropy(16),
                 now=now,
                 until=now + LEASE,

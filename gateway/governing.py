@@ -16,7 +16,7 @@ from contracts.breach import Breach, BreachCode, ContractBreachError
 from contracts.compiled import CompiledAgreement, compile_agreement
 from contracts.errors import ContractError
 from contracts.events import EventPayload, read_event
-from contracts.lifecycle import AgreementState, Reason, State, VerifiedEvent, state_of, terms_of
+from contracts.lifecycle import AgreementState, Reason, State, VerifiedEvent, is_signed, state_of, terms_of
 from contracts.names import ZERO_DIGEST
 from contracts.names import Party as Side
 from contracts.vocabulary import Vocabulary
@@ -69,6 +69,11 @@ class HeldAgreement:
     @property
     def heads(self) -> Heads:
         return Heads(agreement=self.digest, a=self.state.heads[0], b=self.state.heads[1])
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether it was ever in force, as far as its events tell: signed, and its first day has come. It may have ended."""
+        return is_signed(self.agreement.mode, self.state.signed_by) and self.state.state is not State.SIGNED
 
     @property
     def parties(self) -> tuple[str, str]:

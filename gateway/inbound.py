@@ -7,13 +7,13 @@ those of envelope.md section 2, with their numbers; 2 to 12 stand in `core.envel
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from contracts.breach import Breach, BreachCode, ContractBreachError
-from contracts.check import CheckedBody, check
-from contracts.facts import civil_date
-from gateway import circumstances, entries, governing, partner_keys
+from gateway import circumstances, entries, governing, kinds, partner_keys
 from gateway.core import commands, deciding, receipt
 from gateway.core.commands import Reception
 from gateway.core.envelope import check_size, digest, prove, read_envelope, unlock
@@ -30,6 +30,7 @@ from gateway.core.lifecycle import ReceiptEvent
 from gateway.core.message import CLOCK_SKEW, DAY, PUSH_LIFETIME, ClaimedMessage, OpenedMessage
 from gateway.core.payload import Payload
 from gateway.governing import HeldAgreement
+from gateway.judged import Judged
 from gateway.ports import Exchange, InboundMessage, Partner
 from gateway.tlog.entry import AgreementRef
 from keys.bundle import KeyBundle
@@ -158,16 +159,17 @@ def _out_of_time(payload: Payload, senders: KeyBundle, own: KeyBundle, now: date
 
 async def _judge(message: OpenedMessage, now: datetime, exchange: Exchange) -> bytes:
     """Step 14: the agreement that the message names, as it stands by both parties' events, and the check with our own copy."""
+    kind = kinds.kind_of(message.payload.typ)
     try:
-        held = await _agreement(message.payload, now, exchange)
-        checked = await _checked(message.payload, held, now, exchange)
+        held = await _agreement(message.payload, kind, now, exchange)
+        judged = await kind.incoming(message.payload, held, now, exchange)
     except ContractBreachError as refusal:
         verdict = receipt.Verdict(event=ReceiptEvent.REJECTED, code="agreement", breaches=_told(refusal))
         return await _refuse(message, verdict, refusal, now, exchange)
-    return await _keep(message, held, checked, now, exchange)
+    return await _keep(message, judged, kind.guard(held, message.payload.body), now, exchange)
 
 
-async def _agreement(payload: Payload, now: datetime, exchange: Exchange) -> HeldAgreement:
+async def _agreement(payload: Payload, kind: kinds.Kind, now: datetime, exchange: Exchange) -> HeldAgreement:
     named, sender = payload.agreement, payload.from_.org
     held = await governing.load(exchange, named.digest, now)
     if held is None or not held.knows(named):
@@ -181,8 +183,9 @@ async def _agreement(payload: Payload, now: datetime, exchange: Exchange) -> Hel
         raise governing.refuse(BreachCode.AGREEMENT_DIGEST_MISMATCH, "the digest is another agreement's")
     if {sender, exchange.own.id} != set(held.parties) or not _acting_for_listed(payload, held):
         raise governing.refuse(BreachCode.AGREEMENT_NONE, "sender and receiver are not its parties")
-    if not held.state.in_force:
-        raise governing.refuse(BreachCode.AGREEMENT_NOT_IN_FORCE, f"the agreement is {held.state.state.value}")
+    kind.check_standing(held)
+    if "urgency" not in payload.facts:
+        raise ContractBreachError((Breach(BreachCode.MESSAGE_FACT, "urgency", "always stated"),))
     return held
 
 
@@ -191,39 +194,22 @@ def _acting_for_listed(payload: Payload, held: HeldAgreement) -> bool:
     return all(not isinstance(for_, str) or for_ in held.on_behalf_of(org) for org, for_ in sides)
 
 
-async def _checked(payload: Payload, held: HeldAgreement, now: datetime, exchange: Exchange) -> CheckedBody:
-    if "urgency" not in payload.facts:
-        raise ContractBreachError((Breach(BreachCode.MESSAGE_FACT, "urgency", "always stated"),))
-    thread = payload.thread if isinstance(payload.thread, str) else None
-    issued = datetime.fromtimestamp(payload.iat, tz=now.tzinfo)
-    return check(
-        payload.body,
-        compiled=held.compiled,
-        type=payload.typ,
-        sender=held.side(payload.from_.org),
-        facts=payload.facts,
-        on=civil_date(issued),
-        requested=await circumstances.requested_of(exchange, held, thread),
-        protected=frozenset(),
-        sending=False,
-    )
-
-
 async def _keep(
-    message: OpenedMessage, held: HeldAgreement, checked: CheckedBody, now: datetime, exchange: Exchange
+    message: OpenedMessage, judged: Judged, heads: commands.Heads | None, now: datetime, exchange: Exchange
 ) -> bytes:
     """The good end: receipt over the entry's bytes, then inbox, receipt and log in one transaction."""
-    tags = exchange.tags(message.payload.body)
-    about = _about(message, held)
-    what = entries.Circumstance(checked=checked, tags=tags, outcome="checked")
+    tags = exchange.tags(judged.about)
+    about = _about(message, judged.held)
+    what = entries.Circumstance(checked=judged.checked, tags=tags, outcome="checked")
     entry = entries.about_message(exchange.journal, "received", now, about, what)
-    hidden = _says_protected(message.payload)
+    hidden = _says_protected(judged.carried)
     command = commands.Receive(
         message=_row(message, now),
         inner=message.inner,
         receipt=await issue(receipt.Verdict(event=ReceiptEvent.CHECKED), _subject(message), entry, now, exchange),
         entry=entry,
-        heads=held.heads,
+        heads=heads,
+        effects=judged.effects,
         protect=tags if hidden else frozenset(),
         protect_entry=_protected(tags, now, exchange) if hidden else None,
     )
@@ -269,8 +255,8 @@ def _answer(received: commands.Received, message: OpenedMessage, exchange: Excha
     return received.receipt
 
 
-def _says_protected(payload: Payload) -> bool:
-    child = payload.body.get("child", {})
+def _says_protected(body: Mapping[str, Any]) -> bool:
+    child = body.get("child", {})
     return bool(child.get("address", {}).get("protection") == "protected")
 
 
@@ -297,9 +283,17 @@ async def open_by(
     """Received -> collected: a person of `role` opens the message; log and send the `collected` receipt, then show it."""
     await _acknowledge(message_id, sender, ReceiptEvent.COLLECTED, role, by, exchange)
     message = await exchange.inbox.message(message_id, sender)
-    if message is None or message.inner is None:  # acknowledged a line above, and never taken away
+    if message is None:  # acknowledged a line above, and no row is ever taken away
         raise LogInconsistentError("a message that was just acknowledged is gone")
+    if message.inner is None:
+        raise _nothing_to_open(message)
     return message, message.inner
+
+
+def _nothing_to_open(message: InboundMessage) -> SubmissionRefusedError:
+    """Its content was never kept, or is destroyed: by its sender's withdrawal, or because that was owed."""
+    state = message.state.value
+    return SubmissionRefusedError(f"message.{state}", "id", f"this message was {state}: there is nothing to open")
 
 
 async def _acknowledge(
@@ -314,7 +308,7 @@ async def _acknowledge(
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
     if message.inner is None:
-        raise SubmissionRefusedError("message.refused", "id", "this message was refused: there is nothing to open")
+        raise _nothing_to_open(message)
     payload = circumstances.payload_of(message.inner)
     kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
     what = entries.Circumstance(role=role, by=by, outcome=event.value)
@@ -379,7 +373,7 @@ def _about(message: OpenedMessage, held: HeldAgreement | None) -> entries.About:
         agreement=held.named if held else AgreementRef(digest=named.digest, id=named.id, version=named.version),
         env=message.env,
         jws=message.jws,
-        thread=payload.thread if isinstance(payload.thread, str) else None,
+        thread=circumstances.thread_of(payload),
         urgency=entries.known_urgency(payload.facts.get("urgency")),
     )
 
@@ -393,7 +387,7 @@ def _row(message: OpenedMessage, now: datetime) -> commands.InboundRow:
         agreement=payload.agreement.digest,
         env=message.env,
         jws=message.jws,
-        thread=payload.thread if isinstance(payload.thread, str) else payload.id,
+        thread=circumstances.thread_of(payload) or payload.id,
         urgency=entries.known_urgency(payload.facts.get("urgency")) or "routine",
         created_at=payload.iat,
         expires_at=payload.exp,

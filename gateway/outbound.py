@@ -11,12 +11,10 @@ from contextlib import suppress
 from datetime import datetime
 
 from contracts.breach import ContractBreachError
-from contracts.check import CheckedBody, check
 from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
-from contracts.facts import civil_date
 from contracts.names import SERVICE_TYPES, is_organisation
-from gateway import circumstances, entries
+from gateway import circumstances, entries, kinds
 from gateway.core import commands
 from gateway.core.envelope import seal
 from gateway.core.errors import (
@@ -29,7 +27,8 @@ from gateway.core.ids import new_message_id
 from gateway.core.lifecycle import Event, State
 from gateway.core.message import DAY, PUSH_LIFETIME, Draft, Party, SealedMessage, Submission
 from gateway.core.payload import PAYLOAD_LIMIT
-from gateway.governing import HeldAgreement, compiled_from, governing
+from gateway.governing import HeldAgreement, compiled_from
+from gateway.judged import Judged
 from gateway.ports import Exchange, OutboundMessage, Partner
 from keys.key import XWingPublic
 from keys.listed import ListedKey
@@ -67,28 +66,17 @@ async def _accept_once(submission: Submission, request_digest: bytes, now: datet
     body = _read_body(submission.body)
     partner = await _verified_partner(submission.partner, now, exchange)
     replaced = await _replaced(submission, exchange)
-    held = await governing(exchange, partner.org, submission.type, now, wanted=submission.agreement)
-    around = await circumstances.when_sending(
-        exchange, held, submission.type, asserted=submission.facts, body=body, thread=submission.thread
-    )
-    checked = check(
-        body,
-        compiled=held.compiled,
-        type=submission.type,
-        sender=held.side(exchange.own.id),
-        facts=around.facts,
-        on=civil_date(now),
-        requested=around.requested,
-        protected=around.protected,
-        sending=True,
-    )
-    draft = _draft(submission, checked, held, partner, now, exchange)
+    message_id = new_message_id(now, exchange.entropy)
+    kind = kinds.kind_of(submission.type)
+    judged = await kind.outgoing(submission, body, message_id, now, exchange)
+    draft = _draft(submission, message_id, judged, partner, now, exchange)
     pair = exchange.ring().signing(int(now.timestamp())).pair
     cek, iv, salt = exchange.entropy(32), exchange.entropy(12), exchange.entropy(16)
     sealed = await exchange.in_thread(lambda: seal(draft, pair, cek=cek, iv=iv, salt=salt))
-    answer = await exchange.store.write(_submit(submission, request_digest, sealed, held, now, exchange))
+    heads = kind.guard(judged.held, body)
+    answer = await exchange.store.write(_submit(submission, request_digest, sealed, judged, heads, now, exchange))
     if replaced is not None:
-        await _retire(replaced, held, now, exchange)
+        await _retire(replaced, judged.held, now, exchange)
     exchange.wake()
     return answer.response
 
@@ -136,8 +124,8 @@ async def _verified_partner(org: str, now: datetime, exchange: Exchange) -> Part
 
 def _draft(
     submission: Submission,
-    checked: CheckedBody,
-    held: HeldAgreement,
+    message_id: str,
+    judged: Judged,
     partner: Partner,
     now: datetime,
     exchange: Exchange,
@@ -147,19 +135,19 @@ def _draft(
     if sealing is None:
         raise SubmissionRefusedError("partner.keys-expired", "partner", "it has no key to seal to now")
     ring = exchange.ring()
-    _check_acting_for(submission, held, exchange.own.id)
+    _check_acting_for(submission, judged.held, exchange.own.id)
     return Draft(
-        id=new_message_id(now, exchange.entropy),
+        id=message_id,
         type=submission.type,
-        checked=checked,
+        checked=judged.checked,
         sender=Party(org=exchange.own.id, acting_for=submission.on_behalf_of),
         bundle=ring.bundle.digest,
         recipient=Party(org=partner.org, acting_for=submission.partner_for),
         sealing_keys=(_kem(sealing),),
         issued_at=at,
         expires_at=_expiry(at, sealing, ring.signing(at)),
-        agreement=held.ref,
-        thread=submission.thread,
+        agreement=judged.held.ref,
+        thread=judged.thread,
         replaces=submission.replaces,
     )
 
@@ -190,11 +178,12 @@ def _submit(
     submission: Submission,
     request_digest: bytes,
     sealed: SealedMessage,
-    held: HeldAgreement,
+    judged: Judged,
+    heads: commands.Heads | None,
     now: datetime,
     exchange: Exchange,
 ) -> commands.Submit:
-    draft = sealed.draft
+    draft, held = sealed.draft, judged.held
     urgency = entries.known_urgency(draft.checked.facts.get("urgency"))
     if urgency is None:
         raise SubmissionRefusedError("message.fact", "facts", "urgency is always stated")
@@ -211,7 +200,7 @@ def _submit(
         urgency=urgency,
     )
     what = entries.Circumstance(
-        checked=draft.checked, by=submission.by, tags=exchange.tags(draft.checked.body), outcome="queued"
+        checked=draft.checked, by=submission.by, tags=exchange.tags(judged.about), outcome="queued"
     )
     response = write_wire(
         {
@@ -235,14 +224,15 @@ def _submit(
             urgency=urgency,
             created_at=draft.issued_at,
             expires_at=draft.expires_at,
-            lane_key=exchange.lane_key(thread, urgency == "immediate_risk"),
+            lane_key=exchange.lane_key(judged.lane or thread, urgency == "immediate_risk"),
         ),
         envelope=sealed.envelope,
         inner=sealed.inner,
         idempotency=commands.Idempotency(
             client=submission.client, key=submission.key, request_digest=request_digest, response=response
         ),
-        heads=held.heads,
+        heads=heads,
+        effects=judged.effects,
         entry=entries.about_message(exchange.journal, "submitted", now, about, what),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 from adapters.port import Adapter, WitnessLine
@@ -19,6 +19,7 @@ from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
+from gateway.core.service import BreachRecord, Closure, Duty, Erasure
 from gateway.core.witnessing import CosignatureRow
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
@@ -423,6 +424,29 @@ class Witnesses(Protocol):
         ...
 
 
+class Service(Protocol):
+    """What service messages have asked, either way, and what followed."""
+
+    async def duties(self, *, settled: bool) -> tuple[Duty, ...]:
+        """Every duty that is open, or every one there ever was, the one due first first."""
+        ...
+
+    async def said_of(self, sender: str, message_id: str) -> tuple[Duty, ...]:
+        """What service messages have said of one message of `sender`, the oldest first."""
+        ...
+
+    async def breaches(self) -> tuple[BreachRecord, ...]:
+        """Every breach, the one to decide first first."""
+        ...
+
+    async def closure(self, partner: str, thread: str) -> Closure | None: ...
+    async def erasure(self, sender: str, message_id: str) -> Erasure | None: ...
+    async def agreements_of(self, partner: str, thread: str) -> tuple[str, ...]:
+        """The digests of the agreements under which messages of this thread went to or came from this partner, each once,
+        the oldest message's first; what was refused is left out."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -451,6 +475,8 @@ class Exchange:
     statements: Statements
     log: Log
     witnesses: Witnesses
+    service: Service
+    bank_holidays: Callable[[int], frozenset[date]]  # of England, in a year
     peer: Adapter
     witness_line: WitnessLine
     witness_settings: WitnessSettings

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from gateway import backups, destruction, expiries, integrity, receipt_proofs, returning, statements, witnessed
+from gateway import backups, destruction, duties, expiries, integrity, receipt_proofs, returning, statements, witnessed
 from gateway.app import (
     NotReadyError,
     Running,
@@ -229,6 +229,8 @@ def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
             *_return_jobs(home, running.exchange),
             Job(name="witnesses", every=WITNESS_EVERY, run=witnessed.Rounds(exchange).round),
             Job(name="receipt-proofs", every=PROVE_EVERY, run=lambda: receipt_proofs.fetch_round(exchange)),
+            Job(name="destruction-receipts", every=duties.TELL_EVERY, run=lambda: duties.send_receipts(exchange)),
+            Job(name="reminders", every=duties.LOOK_EVERY, run=lambda: duties.remind(exchange)),
             Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         steady_clock,

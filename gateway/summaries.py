@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core import receipt
+from gateway.core.service import BreachRecord, BreachState, Duty
 from gateway.governing import HeldAgreement
 from gateway.ports import InboundMessage, OutboundMessage, Partner
 from keys.bundle import KeyBundle
 from keys.listed import ListedKey
 
+_DAY = 86_400
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999
 
 
@@ -56,6 +58,42 @@ def receipt_summary(data: bytes) -> dict[str, Any]:
     if isinstance(payload.breaches, tuple):
         said["breaches"] = [{"code": b.code, "path": b.path, "rule": b.rule} for b in payload.breaches]
     return said
+
+
+def duty_line(duty: Duty, own: str, now: datetime) -> dict[str, Any]:
+    """What one service message asks, and where that stands; its age in whole days."""
+    asked = duty.asked
+    return {
+        "id": asked.message_id,
+        "direction": "awaited" if asked.sender == own else "owed",
+        "partner": asked.partner,
+        "type": asked.type,
+        "code": asked.code,
+        "about": [message_id for _, message_id in asked.about],
+        "thread": asked.thread,
+        "state": duty.state.value,
+        "since": moment(asked.since),
+        "age_days": max(0, int(now.timestamp()) - asked.since) // _DAY,
+        "due": moment(asked.due),
+        "overdue": duty.overdue(now),
+        "answered_by": duty.answered_by,
+        "answer_code": duty.answer_code,
+    }
+
+
+def breach_line(breach: BreachRecord, now: datetime) -> dict[str, Any]:
+    """One breach, its clock, and what was decided."""
+    return {
+        "id": breach.message_id,
+        "from": breach.sender,
+        "partner": breach.partner,
+        "about": breach.about_id,
+        "code": breach.code,
+        "state": breach.state.value,
+        "opened": moment(breach.opened_at),
+        "decide_by": moment(breach.decide_by),
+        "overdue": breach.state is BreachState.OPEN and breach.decide_by <= now.timestamp(),
+    }
 
 
 def partner_line(partner: Partner) -> dict[str, Any]:

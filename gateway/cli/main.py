@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import agreement, backup, doctor, init, keys, log, message, partner, protect, server, witness
+from gateway.cli import agreement, backup, doctor, init, keys, log, message, partner, protect, server, service, witness
 from gateway.cli.ending import Commands
 from gateway.home import Home
 
@@ -46,6 +46,8 @@ for command in (
     message.message,
     message.status,
     protect.protect,
+    service.service,
+    service.breach,
     log.log,
     log.db,
     doctor.doctor,

@@ -177,6 +177,18 @@ def inbox_open(context: click.Context, id_: str, sender: str | None, role: str, 
     show_json(said if as_json else said["body"])
 
 
+@inbox.command("destroy")
+@click.argument("id_", metavar="ID")
+@_sender
+@options.by_one
+@options.as_json
+@click.pass_context
+def inbox_destroy(context: click.Context, id_: str, sender: str | None, by: str, as_json: bool) -> None:
+    """Destroy a message that its sender withdrew, or asked to erase; the sender gets a destruction receipt."""
+    said = perform(context, "inbox.destroy", {"id": id_, "by": by, "from": sender})
+    show_json(said) if as_json else click.echo(f"{id_} is destroyed; the sender is told by {said['receipt']}.")
+
+
 @click.group()
 def message() -> None:
     """Own messages: where each stands, and sending again."""
@@ -246,3 +258,10 @@ def status(context: click.Context, as_json: bool) -> None:
     show_pairs({"organisation": f"{said['organisation']} ({said['name']})", **said["counts"]})
     click.echo()
     show_table(said["agreements"], ("id", "version", "parties", "state", "reasons"), empty="No agreement yet.")
+    waiting = said["service"]
+    click.echo()
+    show_pairs({"answers owed": waiting["owed"], "answers awaited": waiting["awaited"]})
+    if waiting["overdue"]:
+        show_table(waiting["overdue"], ("direction", "id", "partner", "type", "code", "due"), empty="")
+    if said["breaches"]:
+        show_table(said["breaches"], ("id", "partner", "about", "code", "decide_by", "overdue"), empty="")

@@ -49,6 +49,9 @@ by_needed: Decorator = click.option(
     required=True,
     help="Who does this; an act that needs two people takes effect at the second name.",
 )
+by_one: Decorator = click.option(
+    "--by", metavar="NAME", required=True, help="Who does this; goes into the log as a commitment."
+)
 alone: Decorator = click.option(
     "--single-person-demo", "alone", is_flag=True, help="One person is enough; that is written into the log."
 )

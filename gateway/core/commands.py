@@ -69,6 +69,18 @@ class Command(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What follows from a message besides the message itself, carried out in its transaction (`core.service`)."""
+
+    def touches(self) -> frozenset[str]:
+        return frozenset()
+
+
+def _touched_by(effects: tuple[Effect, ...]) -> frozenset[str]:
+    return frozenset().union(*(effect.touches() for effect in effects))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Idempotency:
     """The key under which an own client may repeat a request, the digest of the request, and the stored answer."""
 
@@ -109,23 +121,23 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit(Command[Accepted]):
-    """T1: command + message + content + lane + delivery + 'submitted'. Raises HeadsMovedError, IdempotencyConflictError."""
+    """T1: command + message + content + lane + delivery + 'submitted', then the effects. Raises HeadsMovedError,
+    IdempotencyConflictError. `heads` None: nothing was decided by the agreement's events."""
 
     message: OutboundRow
     envelope: bytes
     inner: bytes = field(repr=False)
     idempotency: Idempotency
-    heads: Heads
+    heads: Heads | None
     entry: LogEntry
+    effects: tuple[Effect, ...] = ()
 
     def touches(self) -> frozenset[str]:
-        return frozenset(
-            {
-                f"lane:{self.message.partner}:{self.message.lane_key.hex()}",
-                f"message:{self.message.id}",
-                f"idempotency:{self.idempotency.client}:{self.idempotency.key}",
-            }
-        )
+        return _touched_by(self.effects) | {
+            f"lane:{self.message.partner}:{self.message.lane_key.hex()}",
+            f"message:{self.message.id}",
+            f"idempotency:{self.idempotency.client}:{self.idempotency.key}",
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +160,11 @@ class Lease:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim(Command[Lease | None]):
     """T2: lease one lane head whose run_at has come, and write the attempt row BEFORE the attempt; None if it is not to
-    be had (not the head, not ready, leased). Message queued|held -> sending. Raises HeadsMovedError."""
+    be had (not the head, not ready, leased). Message queued|held -> sending. Raises HeadsMovedError; `heads` as in Submit."""
 
     delivery: int
     message_id: str
-    heads: Heads
+    heads: Heads | None
     token: bytes
     now: datetime
     until: datetime
@@ -285,7 +297,7 @@ class Received:
 class Receive(Command[Received]):
     """T4: inbox row; new and checked -> message + handoff + content + 'received'; new and rejected (`inner` None) -> the row
     and its 'refused-inbound' entry only. Duplicates change nothing; same id with other bytes is a CONFLICT.
-    `heads` None for a rejection. `protect` are tags to put on the list as `location` (a protected child arrived)."""
+    `heads` None for a rejection, and as in Submit; `effects` follow a message that is kept. `protect` are tags to put on the list as `location` (a protected child arrived)."""
 
     message: InboundRow
     inner: bytes | None = field(repr=False)
@@ -294,11 +306,11 @@ class Receive(Command[Received]):
     heads: Heads | None
     protect: frozenset[bytes] = frozenset()
     protect_entry: LogEntry | None = None
+    effects: tuple[Effect, ...] = ()
 
     def touches(self) -> frozenset[str]:
-        return frozenset(
-            {f"inbox:{self.message.sender}:{self.message.id}", f"envelope:{self.message.sender}:{self.message.env}"}
-        )
+        row = self.message
+        return _touched_by(self.effects) | {f"inbox:{row.sender}:{row.id}", f"envelope:{row.sender}:{row.env}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,8 @@ class InboundState(StrEnum):
     TAKEN = "taken"
     COLLECTED = "collected"
     REFUSED = "refused"
+    WITHDRAWN = "withdrawn"  # by its sender, before anybody here saw it: its content is destroyed
+    DESTROYED = "destroyed"  # its content, later, because that was owed
 
 
 class InboundEvent(StrEnum):
@@ -149,27 +151,36 @@ class InboundEvent(StrEnum):
 
     HAND_OVER = "hand over"  # the case system acknowledged it
     OPEN = "open"  # a person opened it
+    WITHDRAW = "withdraw"  # its sender took it back, and nobody had seen it
+    DESTROY = "destroy"
 
 
 INBOUND: Final[Mapping[InboundState, Mapping[InboundEvent, InboundState]]] = {
     InboundState.RECEIVED: {
         InboundEvent.HAND_OVER: InboundState.TAKEN,
         InboundEvent.OPEN: InboundState.COLLECTED,
+        InboundEvent.WITHDRAW: InboundState.WITHDRAWN,
+        InboundEvent.DESTROY: InboundState.DESTROYED,
     },
     InboundState.TAKEN: {
         InboundEvent.HAND_OVER: InboundState.TAKEN,
         InboundEvent.OPEN: InboundState.COLLECTED,
+        InboundEvent.DESTROY: InboundState.DESTROYED,
     },
     InboundState.COLLECTED: {
         InboundEvent.HAND_OVER: InboundState.COLLECTED,  # opened first, taken into the case system later
         InboundEvent.OPEN: InboundState.COLLECTED,
+        InboundEvent.DESTROY: InboundState.DESTROYED,
     },
     InboundState.REFUSED: {},
+    InboundState.WITHDRAWN: {},
+    InboundState.DESTROYED: {},
 }
 
 
 def after_inbound(state: InboundState, event: InboundEvent) -> InboundState:
-    """Return the state of a partner's message after the act. Raises IllegalTransitionError for a refused message."""
+    """Return the state of a partner's message after the act. Raises IllegalTransitionError where its content was never
+    kept, or is destroyed."""
     try:
         return INBOUND[state][event]
     except KeyError:

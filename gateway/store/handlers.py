@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.core import commands, daily, erasure, witnessing
+from gateway.core import service as service_commands
 from gateway.core.commands import Command
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, statements
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, service, statements
 from gateway.store import erasure as erasing
 from gateway.store import witnessing as witnesses
 from gateway.store.transaction import Transaction
@@ -39,6 +40,9 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     witnessing.KeepConflict: witnesses.keep_conflict,
     witnessing.KeepCosignatures: witnesses.keep_cosignatures,
     witnessing.KeepProof: witnesses.keep_proof,
+    service_commands.Destroy: service.destroy,
+    service_commands.DecideBreach: service.decide_breach,
+    service_commands.Reminded: service.reminded,
 }
 
 

@@ -12,7 +12,7 @@ from gateway.core.commands import Acknowledge, Receive, Received, Reception
 from gateway.core.errors import IllegalTransitionError
 from gateway.core.lifecycle import InboundEvent, InboundState, ReceiptEvent, after_inbound
 from gateway.ports import InboundMessage
-from gateway.store import owed, protection
+from gateway.store import owed, protection, service
 from gateway.store.contents import open_parts
 from gateway.store.readers import Reader, Rows
 from gateway.store.schema import content, content_key, handoff, inbox, message, outgoing
@@ -84,6 +84,7 @@ def receive(tx: Transaction, receive: Receive) -> Received:
     listed = protection.add(tx, receive.protect, frozenset({protection.LOCATION}), row.received_at)
     if listed and receive.protect_entry is not None:
         tx.append(receive.protect_entry)
+    service.apply(tx, receive.effects)
     return Received(reception=Reception.NEW, receipt=receive.receipt)
 
 
@@ -100,11 +101,12 @@ def acknowledge(tx: Transaction, acknowledge: Acknowledge) -> bytes:
             outgoing.c.partner == sender, outgoing.c.kind == owed.RECEIPT, outgoing.c.ref == ref
         )
     )
+    before = InboundState(rows[0].state)
     if given:
         if act is InboundEvent.OPEN:
+            after_inbound(before, act)  # what was destroyed since is not opened again
             tx.append(acknowledge.entry)
         return bytes(given[0].bytes)
-    before = InboundState(rows[0].state)
     tx.change_touched(update(message).where(same, message.c.state == before).values(state=after_inbound(before, act)))
     if act is InboundEvent.HAND_OVER:
         mine = (handoff.c.sender == sender) & (handoff.c.message_id == message_id)

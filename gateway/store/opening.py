@@ -31,6 +31,7 @@ from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, Refusals, RowSeal
 from gateway.store.seeds import StoredDestructions
+from gateway.store.service import StoredService
 from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.statements import StoredStatements
 from gateway.store.transaction import Transaction
@@ -71,6 +72,7 @@ class Readers:
     statements: StoredStatements
     log: StoredLog
     witnesses: StoredWitnesses
+    service: StoredService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         statements=StoredStatements(reader, own),
         log=StoredLog(reader),
         witnesses=StoredWitnesses(reader),
+        service=StoredService(reader, own),
     )
 
 

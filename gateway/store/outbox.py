@@ -30,7 +30,7 @@ from gateway.core.errors import IdempotencyConflictError, IllegalTransitionError
 from gateway.core.lifecycle import TRANSITIONS, Event, State, after, after_receipt
 from gateway.core.retry import DeadLetter, Expire, HoldLane, RetryAt
 from gateway.ports import Candidate, OutboundMessage, OutgoingItem
-from gateway.store import lanes, owed
+from gateway.store import lanes, owed, service
 from gateway.store.contents import open_parts
 from gateway.store.lanes import JOINED
 from gateway.store.readers import Reader, Rows
@@ -60,7 +60,8 @@ def submit(tx: Transaction, submit: Submit) -> Accepted | AtIndex[Accepted]:
         if seen[0].request_digest != request.request_digest:
             raise IdempotencyConflictError("another request had this key")
         return Accepted(response=seen[0].response, repeated=True, index=None)
-    tx.check_heads(submit.heads)
+    if submit.heads is not None:
+        tx.check_heads(submit.heads)
     row = submit.message
     sealed = tx.vault.seal(row.id, {ENVELOPE: submit.envelope, INNER: submit.inner})
     run_at = submit.entry.at_us
@@ -111,9 +112,9 @@ def submit(tx: Transaction, submit: Submit) -> Accepted | AtIndex[Accepted]:
         request_digest=request.request_digest,
         response=request.response,
     )
-    return AtIndex(
-        tx.append(submit.entry), lambda index: Accepted(response=request.response, repeated=False, index=index)
-    )
+    slot = tx.append(submit.entry)
+    service.apply(tx, submit.effects)
+    return AtIndex(slot, lambda index: Accepted(response=request.response, repeated=False, index=index))
 
 
 def claim(tx: Transaction, claim: Claim) -> Lease | None:
@@ -122,7 +123,8 @@ def claim(tx: Transaction, claim: Claim) -> Lease | None:
     own = lanes.current(tx, claim.message_id)
     if own is None or own.delivery != claim.delivery or not lanes.at_head(tx, own, now):
         return None
-    tx.check_heads(claim.heads)
+    if claim.heads is not None:
+        tx.check_heads(claim.heads)
     match own.state:
         case State.SENDING:
             steps: tuple[Event, ...] = (Event.LEASE_ENDED, Event.CLAIM)

@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy Core metadata; portable types, no behaviour. Migrations lead to exactly this.
 
 Instants that the wire or a person knows are seconds since 1970 (`created_at`, `expires_at`, `received_at`, `added_at`,
-`fetched_at`, `signed_at`); those of scheduling and of the log are microseconds (`run_at`, `lease_until`, `attempt.at`,
+`fetched_at`, `signed_at`, and those of service messages: `since`, `due`, `erasure.at`, `*_at`, `decide_by`); those of scheduling and of the log are microseconds (`run_at`, `lease_until`, `attempt.at`,
 `at_us`, `updated_at`). Digests are in text form where they are names, raw where they are arithmetic. `sender` is the own
 organisation where a message is outbound.
 """
@@ -210,6 +210,76 @@ command: Final = Table(
     Column("idempotency_key", Text, primary_key=True),
     _blob("request_digest"),
     _blob("response"),
+)
+
+# --- what service messages have asked, and what followed
+
+Index("ix_message_thread", message.c.partner, message.c.thread)
+duty: Final = Table(
+    "duty",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    _text("partner"),
+    _text("type"),
+    Column("code", Text),
+    _text("thread"),
+    _number("since"),
+    _number("due"),
+    _text("state"),
+    Column("answered_by", Text),
+    Column("answer_code", Text),
+    Column("answered_at", BigInteger),
+    Column("told_at", BigInteger),
+    ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
+    CheckConstraint("state in ('open', 'done', 'declined')", name="state"),
+)
+Index("ix_duty_state_due", duty.c.state, duty.c.due)
+mention: Final = Table(
+    "mention",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    _text("about_sender"),
+    _text("about_id"),
+    ForeignKeyConstraint(["sender", "message_id"], ["duty.sender", "duty.message_id"]),
+)
+Index("ix_mention_about", mention.c.about_sender, mention.c.about_id)
+erasure: Final = Table(
+    "erasure",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    _number("at"),
+    _text("how"),
+    ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
+)
+closure: Final = Table(
+    "closure",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("thread", Text, primary_key=True),
+    _text("on"),
+    _text("status"),
+    _text("said_by"),
+    _number("said_at"),
+)
+breach: Final = Table(
+    "breach",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    _text("partner"),
+    _text("about_sender"),
+    _text("about_id"),
+    _text("code"),
+    _number("opened_at"),
+    _number("decide_by"),
+    _text("state"),
+    Column("told_at", BigInteger),
+    ForeignKeyConstraint(["sender", "message_id"], ["message.sender", "message.id"]),
+    CheckConstraint("state in ('open', 'reported', 'not-reportable')", name="state"),
 )
 
 # --- rows that decide (log A6): each carries a mac

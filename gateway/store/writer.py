@@ -179,7 +179,8 @@ class Writer:
         """Carry out the batch in one transaction. Raises, with everything rolled back, where it cannot be whole."""
         transaction = self._connection.begin()
         try:
-            answers = self._answers(batch)
+            tx = self._begin(self._connection)
+            answers = self._answers(tx, batch)
         except BaseException:
             transaction.rollback()
             raise
@@ -196,8 +197,7 @@ class Writer:
             self._scrub = not empty_wal(self._connection.connection.driver_connection)
         return [_outcome(answer) for answer in answers]
 
-    def _answers(self, batch: Sequence[_Job]) -> Sequence[object]:
-        tx = self._begin(self._connection)
+    def _answers(self, tx: Transaction, batch: Sequence[_Job]) -> Sequence[object]:
         answers: list[object] = []
         for job in batch:
             before = tx.changes

@@ -31,6 +31,7 @@ READING: dict[str, tuple[str, ...]] = {
     "agreement check": ("--cases", "CASES"),
     "agreement list": (),
     "agreement show": ("nosuch",),
+    "breach list": (),
     "inbox list": (),
     "inbox show": ("nosuch",),
     "keys bundle": (),
@@ -41,6 +42,7 @@ READING: dict[str, tuple[str, ...]] = {
     "partner fingerprint": (),
     "partner list": (),
     "protect list": (),
+    "service list": (),
     "status": (),
 }
 

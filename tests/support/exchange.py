@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, TypeVar, cast
 
 from adapters.port import DeliveryError, Handover, Parcel
@@ -76,6 +77,7 @@ from tests.support.messages import (
     transfer_toml,
 )
 from tests.support.seeds import MemorySeeds
+from tests.support.service import MemoryService
 from tests.support.statements import MemoryStatements
 from tests.support.witnesses import MemoryWitnesses
 
@@ -160,6 +162,8 @@ class Gateway:
             statements=MemoryStatements(self.memory),
             log=MemoryLog(self.memory),
             witnesses=MemoryWitnesses(self.memory),
+            service=MemoryService(self.memory),
+            bank_holidays=lambda year: frozenset({date(year, 12, 25)}),
             peer=self.wire,
             witness_line=self.wire,
             witness_settings=self.witness_settings,

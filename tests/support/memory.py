@@ -53,7 +53,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import rows, statements, witnesses
+from tests.support import rows, service, statements, witnesses
 from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.rows import check_stated
 from tests.support.standing import noted, standing
@@ -191,12 +191,14 @@ class Memory:
         self.conflicts: list[witnessing.KeepConflict] = []
         self.cosigned: dict[tuple[int, str], witnessing.CosignatureRow] = {}
         self.proofs: dict[bytes, bytes] = {}
+        self.ledger = service.Ledger()
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
 
     async def write(self, command: Command[R]) -> R:
-        return cast(R, self._HANDLERS[type(command)](self, command))
+        handlers = {**self._HANDLERS, **service.HANDLERS}
+        return cast(R, handlers[type(command)](self, command))
 
     def _append(self, *entries: LogEntry | None) -> int:
         self.log += [entry for entry in entries if entry is not None]
@@ -225,7 +227,8 @@ class Memory:
             if seen[0] != asked.request_digest:
                 raise IdempotencyConflictError("another request had this key")
             return commands.Accepted(response=seen[1], repeated=True, index=None)
-        self._check_heads(command.heads)
+        if command.heads is not None:
+            self._check_heads(command.heads)
         self.answers[asked.client, asked.key] = (asked.request_digest, asked.response)
         self.sent[command.message.id] = Sent(
             row=command.message,
@@ -234,7 +237,9 @@ class Memory:
             delivery=len(self.sent) + 1,
             run_at=EPOCH + timedelta(microseconds=command.entry.at_us),
         )
-        return commands.Accepted(response=asked.response, repeated=False, index=self._append(command.entry))
+        index = self._append(command.entry)
+        service.apply(self, command.effects)
+        return commands.Accepted(response=asked.response, repeated=False, index=index)
 
     def _claim(self, command: commands.Claim) -> commands.Lease | None:
         sent = self.sent.get(command.message_id)
@@ -242,7 +247,8 @@ class Memory:
             return None
         if not any(head is sent for head in self._heads()):
             return None
-        self._check_heads(command.heads)
+        if command.heads is not None:
+            self._check_heads(command.heads)
         state = sent.rested(command.now)
         queued = after(state, Event.RELEASE) if state is State.HELD else state
         sent.enter(after(queued, Event.CLAIM))
@@ -348,6 +354,7 @@ class Memory:
         check_stated((deciding.put("protection", tag=tag, kind=kind) for tag, kind in new), command.protect_entry)
         self.protected |= new
         self._append(command.entry, command.protect_entry if new else None)
+        service.apply(self, command.effects)
         return commands.Received(reception=commands.Reception.NEW, receipt=command.receipt)
 
     def _acknowledge(self, command: commands.Acknowledge) -> bytes:
@@ -355,7 +362,8 @@ class Memory:
         if held is None or act is None:
             raise IllegalTransitionError("no such message, or no act of its receiver")
         if command.event in held.acknowledged:
-            if act is InboundEvent.OPEN:  # who opened it is logged every time
+            if act is InboundEvent.OPEN:  # who opened it is logged every time, and what is destroyed is opened no more
+                after_inbound(held.state, act)
                 self._append(command.entry)
             return held.acknowledged[command.event]
         held.state = after_inbound(held.state, act)

@@ -291,10 +291,14 @@ def make_members(**changes: Any) -> dict[str, Any]:
         for name in above:
             place = place[name]
         if value is None:
-            place.pop(last)
+            place.pop(last, None)
         else:
             place[last] = value
-    return members
+    added = [
+        name for name in ("thread", "replaces") if name in members
+    ]  # members that are not always there, in their place
+    order = [*list(members)[: list(members).index("agreement")], *added] if added else []
+    return {name: members[name] for name in dict.fromkeys([*order, *members])}
 
 
 @dataclass(frozen=True)

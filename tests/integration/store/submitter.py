@@ -45,8 +45,8 @@ async def main(path: Path) -> None:
 def answer_before_the_commit() -> None:
     answers, resolve = writer.Writer._answers, writer._resolve
 
-    def early(self: writer.Writer, batch: Sequence[Any]) -> Sequence[object]:
-        given = answers(self, batch)
+    def early(self: writer.Writer, tx: Any, batch: Sequence[Any]) -> Sequence[object]:
+        given = answers(self, tx, batch)
         for job, answer in zip(batch, given, strict=True):
             resolve(job, writer._outcome(answer))
         time.sleep(0.02)

@@ -34,6 +34,8 @@ queued>expired held>expired available>expired dead>expired
 queued>cancelled held>cancelled dead>cancelled
 """  # architecture section 4, without the receipts' own
 
+GONE = [InboundState.WITHDRAWN, InboundState.DESTROYED]
+
 
 def test_the_table_has_exactly_the_arrows_of_the_architecture() -> None:
     receipts = {f"{state}>{target}" for state in BEFORE_DELIVERY for target in (State.DELIVERED, State.REJECTED)}
@@ -149,10 +151,10 @@ def test_a_step_that_the_table_lacks_is_a_bug(state: State, event: Event) -> Non
 
 
 def test_an_inbound_message_goes_up_from_received_and_never_down() -> None:
-    rank = [InboundState.RECEIVED, InboundState.TAKEN, InboundState.COLLECTED]
+    rank = [InboundState.RECEIVED, InboundState.TAKEN, InboundState.COLLECTED, *GONE]
     assert set(INBOUND) == set(InboundState)
-    for state in rank:
-        for event in InboundEvent:
+    for state, events in INBOUND.items():
+        for event in events:
             assert rank.index(after_inbound(state, event)) >= max(rank.index(state), 1)
     assert after_inbound(InboundState.RECEIVED, InboundEvent.HAND_OVER) is InboundState.TAKEN
     assert after_inbound(InboundState.RECEIVED, InboundEvent.OPEN) is InboundState.COLLECTED
@@ -160,9 +162,19 @@ def test_an_inbound_message_goes_up_from_received_and_never_down() -> None:
 
 
 @pytest.mark.parametrize("event", InboundEvent)
-def test_a_refused_message_is_neither_handed_over_nor_opened(event: InboundEvent) -> None:
-    with pytest.raises(IllegalTransitionError, match="refused"):
-        after_inbound(InboundState.REFUSED, event)
+@pytest.mark.parametrize("state", [InboundState.REFUSED, *GONE])
+def test_nothing_is_done_with_a_message_that_was_refused_or_is_destroyed(
+    state: InboundState, event: InboundEvent
+) -> None:
+    with pytest.raises(IllegalTransitionError, match=state.value):
+        after_inbound(state, event)
+
+
+@pytest.mark.parametrize("state", [InboundState.TAKEN, InboundState.COLLECTED])
+def test_what_somebody_has_seen_is_destroyed_by_a_person_only(state: InboundState) -> None:
+    assert after_inbound(state, InboundEvent.DESTROY) is InboundState.DESTROYED
+    with pytest.raises(IllegalTransitionError):
+        after_inbound(state, InboundEvent.WITHDRAW)
 
 
 def test_the_diagram_draws_every_arrow_of_the_table_once() -> None:
