@@ -52,9 +52,18 @@ async def verify_log(home: Home) -> LogReport:
             verify=verify_note,
             vault=Vault(held["kek"]),
         )
-        problems = await asyncio.to_thread(lambda: (*verify_live(home.database, rules), *_rows(home, rules, held)))
+        problems = await asyncio.to_thread(lambda: tuple(_verify(home, rules, held)))
         counts = await running.exchange.overview.counts()
         return LogReport(entries=counts["log.size"], problems=problems)
+
+
+def _verify(home: Home, rules: LogRules, held: Mapping[str, bytes]) -> Iterator[Problem]:
+    """The log, then the rows that decide; what was told of an entry is not told again."""
+    told = set()
+    for problem in verify_live(home.database, rules):
+        told.add(problem.index)
+        yield problem
+    yield from (problem for problem in _rows(home, rules, held) if problem.index < 0 or problem.index not in told)
 
 
 def _rows(home: Home, rules: LogRules, held: Mapping[str, bytes]) -> Iterator[Problem]:
