@@ -48,6 +48,7 @@ TABLES: Final[Mapping[str, Deciding]] = {
 }
 NOT_COMPARED: Final[Mapping[str, str]] = {
     "intention": "halves of acts: they expire by themselves, and what they lead to is an entry",
+    "witness_state": "moves with every checkpoint of a partner, whose log the partner and we can compare",
     "log_entry": "the log itself: its mac is the append key's",
 }
 

@@ -109,9 +109,17 @@ KINDS: Final[Mapping[str, Kind]] = {
     # the log and the database themselves
     "search": _own("personal data was searched for", "role", commits=("by",)),
     "export": _own("the log was exported, with openings or without", commits=("by",)),
-    "erased": _own(
-        "openings and search tags of an entry were erased; `outcome` is the reason", "msg", commits=("by", "erased")
+    "erased": _message(
+        "openings and search tags of an entry were erased (`dir` own, `outcome` the reason), or the content of a message was "
+        "destroyed (`outcome` withdrawn or destroyed)",
+        commits=("by", "erased"),
     ),
+    # what service messages and people made of it
+    "breach-opened": _message("something went wrong with a message; 72 hours run; `outcome` is the code"),
+    "breach-decided": _message("a person decided what becomes of a breach; `outcome` says what", commits=("by",)),
+    # partners' logs, and a home made of a backup
+    "witness-conflict": _own("a partner's log was seen with another history", "partner", "breaches", "receipt"),
+    "restored": _own("from here on the log continues a backup"),
     "row-refused": _own(
         "a row that decides was not ours, or not as the log says; `outcome` is its table", "partner", "breaches"
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core import deciding
 from gateway.core.commands import AddBundle, Hold, PutCheckpoint, Submit
 from gateway.core.retry import DeadLetter
 from gateway.ports import Outbox, Overview, Standing, Store
@@ -134,7 +135,10 @@ async def test_what_is_owed_is_counted_by_state(subject: Subject) -> None:
             seq=bundle.seq,
             jws=bundle.jws,
             fetched_at=seconds(),
-            entry=make_entry("key-bundle-published"),
+            entry=make_entry(
+                "key-bundle-published",
+                rows=deciding.of_bundle(org=bundle.org, seq=bundle.seq, jws=bundle.jws),
+            ),
             broadcast_to=(PARTNER, "la-903"),
         )
     )

@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from adapters.port import Handover
 from contracts.events import Action
 from gateway import entries, inbound, proving
+from gateway.core import deciding
 from gateway.core.commands import AddBundle, Command, PutPartner, Record
 from gateway.ports import Exchange
 from gateway.signing import Signing
@@ -93,26 +94,28 @@ class Council(Gateway):
     async def introduce(self, org: str) -> None:
         """Keep an organisation's bundle; where it is not our own, it is a partner whose fingerprint was compared."""
         bundle, exchange = bundle_of(org), self.exchange
-        entry = entries.about_own(exchange.journal, "key-bundle", self.clock(), entries.Circumstance())
+        entry = entries.about_own(
+            exchange.journal,
+            "key-bundle-accepted",
+            self.clock(),
+            entries.Circumstance(rows=deciding.of_bundle(org=org, seq=1, jws=bundle.jws)),
+        )
         await exchange.store.write(
             AddBundle(org=org, seq=1, jws=bundle.jws, fetched_at=NOW, broadcast_to=(), entry=entry)
         )
         if org == self.own:
             return
-        await exchange.store.write(
-            PutPartner(
-                org=org,
-                name=org,
-                root=to_text(bundle.fingerprint),
-                verified_by=("a first person", "a second person"),
-                route="peer",
-                duty_number="02070 000000",
-                fetched_at=NOW,
-                entry=entries.about_own(
-                    exchange.journal, "partner-verified", self.clock(), entries.Circumstance(by="A Person"), partner=org
-                ),
-            )
-        )
+        row: dict[str, Any] = {
+            "org": org,
+            "name": org,
+            "root": to_text(bundle.fingerprint),
+            "verified_by": ("a first person", "a second person"),
+            "route": "peer",
+            "duty_number": "02070 000000",
+        }
+        what = entries.Circumstance(by="A Person", rows=deciding.of_partner(**row))
+        entry = entries.about_own(exchange.journal, "partner-verified", self.clock(), what, partner=org)
+        await exchange.store.write(PutPartner(**row, fetched_at=NOW, entry=entry))
 
     async def note(self, count: int = 1) -> None:
         """Entries of no consequence."""
@@ -188,6 +191,7 @@ async def make_history(folder: Path) -> None:
             await a.exchange.sign_log()
             await b.exchange.sign_log()
             await a.note(3)
+            await b.note()
         await export(a, folder / "export")
         await export(b, folder / f"export-{B}")
 
