@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from adapters.port import Adapter
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.lifecycle import InboundState, State
+from gateway.core.tokens import Token
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
 from keys.ring import KeyRing
@@ -192,6 +193,53 @@ class Overview(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent:
+    """What one entry of the exchange log says became of a message: ids and codes. `state` is the one it led to."""
+
+    index: int
+    at_us: int
+    kind: str
+    dir: Literal["in", "out"]
+    message_id: str
+    partner: str
+    thread: str
+    state: State | InboundState
+
+
+class Events(Protocol):
+    """What own clients are told of: the entries that changed a message's state, in the order of the log."""
+
+    async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
+        """The first `limit` whose entry has an index above `index` (-1: from the beginning), ascending."""
+        ...
+
+
+class Arrivals(Protocol):
+    """Partners' messages in the order in which they were kept; what was refused at the door is not among them."""
+
+    async def after(self, place: int, limit: int) -> tuple[tuple[int, InboundMessage], ...]:
+        """The first `limit` with a place above `place` (0: from the beginning), ascending. A place never changes, and
+        what is kept later has a higher one."""
+        ...
+
+
+class Enquiries(Protocol):
+    async def asked(self, tags: Iterable[bytes], since: datetime) -> frozenset[str]:
+        """The partners to whom a `cme.enquiry` with any of these tags was submitted at `since` or later."""
+        ...
+
+
+class Tokens(Protocol):
+    """Tokens of own clients, revoked and expired ones too: whether one is in force is the flow's to say."""
+
+    async def of(self, digest: bytes) -> Token | None:
+        """The token whose text has this SHA-256; one indexed lookup."""
+        ...
+
+    async def all(self) -> tuple[Token, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
 
@@ -215,6 +263,10 @@ class Exchange:
     inbox: Inbox
     protection: Protection
     overview: Overview
+    events: Events
+    arrivals: Arrivals
+    enquiries: Enquiries
+    tokens: Tokens
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]

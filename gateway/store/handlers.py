@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.core import commands
+from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, tokens
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -30,6 +31,9 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Intend: protection.intend,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
+    token_commands.CreateToken: tokens.create,
+    token_commands.RevokeToken: tokens.revoke,
+    token_commands.Remember: tokens.remember,
 }
 
 

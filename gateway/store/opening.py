@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
+from gateway.store.feed import StoredArrivals, StoredEnquiries, StoredEvents
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
 from gateway.store.migrations import at_head
@@ -29,6 +30,7 @@ from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.writer import Fatal, Room, Writer
@@ -62,6 +64,10 @@ class Readers:
     inbox: StoredInbox
     protection: StoredProtection
     overview: StoredOverview
+    events: StoredEvents
+    arrivals: StoredArrivals
+    enquiries: StoredEnquiries
+    tokens: StoredTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,10 @@ def _readers(reader: Reader, own: str) -> Readers:
         inbox=StoredInbox(reader),
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
+        events=StoredEvents(reader, own),
+        arrivals=StoredArrivals(reader),
+        enquiries=StoredEnquiries(reader),
+        tokens=StoredTokens(reader),
     )
 
 
