@@ -125,6 +125,34 @@ class OutgoingItem:
     first_attempt_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEntry:
+    """An entry of the exchange log: `data` are the exact bytes hashed, `leaf` their leaf hash."""
+
+    index: int
+    data: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCheckpoint:
+    """A checkpoint of the own log as signed: `note` are its bytes, `signed_at` in seconds."""
+
+    size: int
+    root: bytes
+    note: bytes
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inclusion:
+    """Why an entry is in the log: `hashes` lead from its leaf to the root of the checkpoint (RFC 6962 section 2.1.1)."""
+
+    entry: LoggedEntry
+    hashes: tuple[bytes, ...]
+    checkpoint: SignedCheckpoint
+
+
 class Store(Protocol):
     """Durable writes. MUST answer only after the commit; MUST apply commands in order of arrival."""
 
@@ -189,6 +217,27 @@ class Overview(Protocol):
 
     async def protected(self) -> Mapping[str, int]:
         """How many tags are on the protection list, by kind; who they are cannot be told from them."""
+        ...
+
+
+class Log(Protocol):
+    """The own exchange log, read. MUST NOT answer with a proof that does not hold: LogInconsistentError instead."""
+
+    async def checkpoint(self) -> SignedCheckpoint | None:
+        """The newest signed one; None until the first."""
+        ...
+
+    async def proof(self, index: int) -> Inclusion | None:
+        """That this entry is in the tree of the newest checkpoint; None where that does not reach it (yet)."""
+        ...
+
+    async def consistency(self, size1: int, size2: int) -> tuple[bytes, ...] | None:
+        """That the tree of `size1` begins that of `size2` (RFC 6962 section 2.1.2); None unless 1 <= size1 <= size2 <= entries."""
+        ...
+
+    async def index_of_leaf(self, leaf: bytes) -> int | None: ...
+    async def entries_of(self, message_id: str, limit: int) -> tuple[LoggedEntry, ...]:
+        """The entries that name this message, oldest first."""
         ...
 
 
@@ -267,6 +316,7 @@ class Exchange:
     arrivals: Arrivals
     enquiries: Enquiries
     tokens: Tokens
+    log: Log
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
@@ -276,6 +326,7 @@ class Exchange:
     journal: Journal
     asked: dict[str, int]  # when each partner was last asked for its bundles, in seconds; forgotten at a restart
     wake: Callable[[], None]
+    sign_log: Callable[[], Awaitable[None]]  # has a checkpoint signed now, where the log grew since the last
     alarm: Callable[[str, Mapping[str, str]], None]
 
     def jitter(self) -> float:

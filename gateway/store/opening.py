@@ -26,6 +26,7 @@ from gateway.store.migrations import at_head
 from gateway.store.outbox import StoredOutbox
 from gateway.store.overview import StoredOverview
 from gateway.store.partners import StoredPartners
+from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
@@ -68,6 +69,7 @@ class Readers:
     arrivals: StoredArrivals
     enquiries: StoredEnquiries
     tokens: StoredTokens
+    log: StoredLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         arrivals=StoredArrivals(reader),
         enquiries=StoredEnquiries(reader),
         tokens=StoredTokens(reader),
+        log=StoredLog(reader),
     )
 
 

@@ -36,6 +36,7 @@ from keys.fingerprint import to_text
 from keys.ring import KeyRing
 from tests.support.client import MemoryArrivals, MemoryEnquiries, MemoryEvents, MemoryTokens
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
+from tests.support.log import MemoryLog, sign
 from tests.support.memory import (
     Clock,
     Entropy,
@@ -121,6 +122,7 @@ class Gateway:
             arrivals=MemoryArrivals(self.memory),
             enquiries=MemoryEnquiries(self.memory),
             tokens=MemoryTokens(self.memory),
+            log=MemoryLog(self.memory),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
@@ -130,6 +132,7 @@ class Gateway:
             journal=Journal(org=self.own, origin=make_origin(self.own), entropy=self.entropy),
             asked=self.asked,
             wake=lambda: None,
+            sign_log=lambda: sign(self.memory, self.ring),
             alarm=lambda name, _: self.alarms.append(name),
         )
 
