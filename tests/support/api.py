@@ -11,10 +11,12 @@ import http.client
 import json
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -100,20 +102,37 @@ async def make_token(exchange: Exchange, *scopes: str, role: str = "officer", da
     return await tokens.create("Case system", role, scopes or ALL, days, exchange, by="an operator")
 
 
-async def raw(port: int, data: bytes, *, context: Any = None) -> bytes:
+async def raw(port: int, data: bytes, *, context: ssl.SSLContext | None = None) -> bytes:
     """Everything that comes back for these bytes, until the other side ends."""
     return await asyncio.to_thread(_raw, port, data, context)
 
 
-def _raw(port: int, data: bytes, context: Any) -> bytes:
+async def raw_unix(path: Path, data: bytes) -> bytes:
+    """As `raw`, of a listener on a Unix socket."""
+    return await asyncio.to_thread(_raw_unix, path, data)
+
+
+def _raw(port: int, data: bytes, context: ssl.SSLContext | None) -> bytes:
     with socket.create_connection((LOOPBACK, port), timeout=WAIT) as plain:
-        connection = plain if context is None else context.wrap_socket(plain, server_hostname=LOOPBACK)
-        with connection:
-            connection.sendall(data)
-            parts = []
-            while part := connection.recv(65_536):
-                parts.append(part)
-            return b"".join(parts)
+        if context is None:
+            return _told(plain, data)
+        with context.wrap_socket(plain, server_hostname=LOOPBACK) as connection:
+            return _told(connection, data)
+
+
+def _raw_unix(path: Path, data: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(WAIT)
+        connection.connect(str(path))
+        return _told(connection, data)
+
+
+def _told(connection: socket.socket, data: bytes) -> bytes:
+    connection.sendall(data)
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _asked(port: int, method: str, target: str, data: bytes | None, headers: Mapping[str, str]) -> Answer:
