@@ -55,6 +55,7 @@ class CaseSystem:
 
     port: int
     token: str | None = field(repr=False, default=None)
+    context: ssl.SSLContext | None = None
 
     async def ask(
         self,
@@ -72,7 +73,7 @@ class CaseSystem:
         sent = {} if data is None else {"Content-Type": "application/json"}
         sent |= {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         sent |= {} if key is None else {"Idempotency-Key": key}
-        answer = await asyncio.to_thread(_asked, self.port, method, PREFIX + path, data, {**sent, **headers})
+        answer = await asyncio.to_thread(_asked, self, method, PREFIX + path, data, {**sent, **headers})
         hold_to_the_document(method, path, answer)
         return answer
 
@@ -135,8 +136,11 @@ def _told(connection: socket.socket, data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _asked(port: int, method: str, target: str, data: bytes | None, headers: Mapping[str, str]) -> Answer:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=WAIT)
+def _asked(who: CaseSystem, method: str, target: str, data: bytes | None, headers: Mapping[str, str]) -> Answer:
+    if who.context is None:
+        connection = http.client.HTTPConnection(LOOPBACK, who.port, timeout=WAIT)
+    else:
+        connection = http.client.HTTPSConnection(LOOPBACK, who.port, timeout=WAIT, context=who.context)
     try:
         connection.request(method, target, body=data, headers=dict(headers))
         response = connection.getresponse()
