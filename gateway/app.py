@@ -138,6 +138,7 @@ def _exchange(
         enquiries=read.enquiries,
         tokens=read.tokens,
         log=read.log,
+        statements=read.statements,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from gateway import statements
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings, is_loopback
 from gateway.core.commands import ReleaseLeases
@@ -31,6 +32,7 @@ from gateway.web.listening import QuietRunner
 from gateway.web.tls import server_context
 from gateway.worker import Worker, guarded
 
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -153,6 +155,9 @@ def _jobs(running: Running) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),),
+        (
+            Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
+        ),
         exchange.clock,
     )

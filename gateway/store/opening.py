@@ -31,6 +31,7 @@ from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.statements import StoredStatements
 from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
@@ -70,6 +71,7 @@ class Readers:
     enquiries: StoredEnquiries
     tokens: StoredTokens
     log: StoredLog
+    statements: StoredStatements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         enquiries=StoredEnquiries(reader),
         tokens=StoredTokens(reader),
         log=StoredLog(reader),
+        statements=StoredStatements(reader, own),
     )
 
 

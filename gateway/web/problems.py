@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts.breach import ContractBreachError
 from contracts.errors import ContractError
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -59,6 +60,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (IllegalTransitionError, 409, EXIT_REFUSED, "Not possible in this state"),
     (ReceiptRejectedError, 422, EXIT_REFUSED, "The receipt proves nothing"),
     (EnvelopeRejectedError, 422, EXIT_REFUSED, "The envelope cannot be read"),
+    (StatementRejectedError, 422, EXIT_REFUSED, "The daily statement proves nothing"),
     (EventRejectedError, 422, EXIT_REFUSED, "The agreement event proves nothing"),
     (TokenUnknownError, 401, EXIT_REFUSED, "No token that is in force"),
     (TokenScopeError, 403, EXIT_REFUSED, "The token does not allow this"),
