@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from adapters.port import DeliveryError, Parcel
-from gateway import governing
+from gateway import entries, governing
 from gateway.core import commands, receipt, retry
 from gateway.core.daily import read_daily
 from gateway.core.errors import RowTamperedError
@@ -34,9 +34,12 @@ async def send(item: OutgoingItem, exchange: Exchange) -> None:
         return
     setback = await _hand_over(item, partner, exchange)
     upcoming = None if setback is None else _next(item, setback, now, exchange)
+    entry = None
     if isinstance(upcoming, retry.DeadLetter):
         exchange.alarm("owed-given-up", {"partner": item.partner, "kind": item.kind})
-    await exchange.store.write(commands.SettleOutgoing(id=item.id, token=token, next=upcoming))
+        what = entries.Circumstance(outcome=item.kind)
+        entry = entries.about_own(exchange.journal, "dead-lettered", now, what, partner=item.partner)
+    await exchange.store.write(commands.SettleOutgoing(id=item.id, token=token, next=upcoming, entry=entry))
 
 
 async def _hand_over(item: OutgoingItem, partner: Partner, exchange: Exchange) -> Setback | None:

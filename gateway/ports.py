@@ -16,6 +16,7 @@ from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.daily import Difference, KeptStatement, Window
+from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.tokens import Token
 from gateway.entries import Journal
@@ -288,6 +289,16 @@ class Tokens(Protocol):
         ...
 
     async def all(self) -> tuple[Token, ...]: ...
+
+
+class Refusals(Protocol):
+    """Rows that decide and were refused (log A6), until the exchange log has been told of them."""
+
+    def take(self) -> RefusedRow | None:
+        """The oldest, which MUST be added again where it could not be told; None where nothing waits."""
+        ...
+
+    def add(self, row: RefusedRow) -> None: ...
 
 
 class Statements(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands, daily
+from gateway.core import commands, daily, erasure
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
 from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, statements, tokens
+from gateway.store import erasure as erasing
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -31,6 +32,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Intend: protection.intend,
     daily.KeepStatement: statements.keep,
     daily.NoteDifference: statements.note_difference,
+    erasure.Erase: erasing.erase,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
     token_commands.CreateToken: tokens.create,
@@ -41,4 +43,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
 
 def handle(tx: Transaction, command: Command[Any]) -> object:
     """Carry out one command inside a transaction. Raises what the command's docstring names, before changing anything."""
-    return _HANDLERS[type(command)](tx, command)
+    tx.begin_command()
+    answer = _HANDLERS[type(command)](tx, command)
+    tx.check_stated()
+    return answer

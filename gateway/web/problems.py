@@ -71,6 +71,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     ("store.stopped", 503, EXIT_TEMPORARY, "The gateway is stopping: try again"),
     (LogInconsistentError, 500, EXIT_INTEGRITY, "The exchange log is not what was written"),
     (RowTamperedError, 500, EXIT_INTEGRITY, "A row is not what was written"),
+    ("rows.unlogged", 500, EXIT_INTEGRITY, "A row would change, and no log entry says so"),
     ("vault.unreadable", 500, EXIT_INTEGRITY, "Stored content is not what was written"),
     (HomeError, 500, EXIT_USAGE, "The gateway is not set up"),
     (TlsError, 500, EXIT_USAGE, "The gateway is not set up"),

@@ -100,6 +100,17 @@ async def test_revoked_row_made_good_again_lets_nobody_in(town: Town, lab: Lab) 
     assert await house.tried(made.text) == 401
 
 
+async def test_old_row_put_back_with_its_good_mac_is_found_by_the_log(town: Town, lab: Lab) -> None:
+    house = Break(town, lab)
+    made = await make_token(house.exchange)
+    ((mac,),) = rows(lab.path, "SELECT mac FROM token")
+    await tokens.revoke(made.token.id, house.exchange, by=None)
+    tamper(lab.path, "UPDATE token SET revoked_at = NULL, mac = x'MAC'".replace("MAC", mac.hex()))
+    assert await house.tried(made.text) == 200  # until the rows are compared: at a start, and every day
+    assert [one.table for one in lab.open.comparison.run().rows] == ["token"]
+    assert await house.tried(made.text) == 401
+
+
 async def test_planted_row_lets_nobody_in(town: Town, lab: Lab) -> None:
     """The planter knows a text, its digest, and a row with a good mac to copy."""
     house = Break(town, lab)

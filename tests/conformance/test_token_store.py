@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core import deciding
 from gateway.core.commands import Idempotency, Intend, Move
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.halves import half
@@ -99,6 +100,7 @@ async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path
 def make_token(**changes: Any) -> Token:
     token = Token(
         id="0123456789abcdef",
+        digest=DIGEST,
         name="Case system",
         role="officer",
         scopes=frozenset({Scope.SEND, Scope.READ}),
@@ -109,12 +111,14 @@ def make_token(**changes: Any) -> Token:
     return replace(token, **changes)
 
 
-def creation(token: Token | None = None, digest: bytes = DIGEST) -> CreateToken:
-    return CreateToken(token=token or make_token(), digest=digest, entry=make_entry("token-created", dir="own"))
+def creation(token: Token | None = None) -> CreateToken:
+    made = token or make_token()
+    return CreateToken(token=made, entry=make_entry("token-created", dir="own", rows=deciding.of_token(made)))
 
 
-def revocation(seconds: int = 1_800_000_000) -> RevokeToken:
-    return RevokeToken(id=make_token().id, at=seconds, entry=make_entry("token-revoked", dir="own"))
+def revocation(seconds: int = 1_800_000_000, **changes: Any) -> RevokeToken:
+    ended = make_token(revoked_at=seconds, **changes)
+    return RevokeToken(token=ended, entry=make_entry("token-revoked", dir="own", rows=deciding.of_token(ended)))
 
 
 async def test_token_is_found_by_the_digest_of_its_text_and_by_no_other(subject: Subject) -> None:
@@ -135,9 +139,21 @@ async def test_token_that_is_not_there_cannot_be_revoked(subject: Subject) -> No
     assert await subject.store.write(revocation()) is False
 
 
+async def test_token_that_stands_otherwise_than_it_is_held_is_not_revoked(subject: Subject) -> None:
+    await subject.store.write(creation())
+    assert await subject.store.write(revocation(role="approver")) is False
+    assert await subject.tokens.of(DIGEST) == make_token()
+
+
+async def test_change_of_a_token_that_no_entry_states_is_refused(subject: Subject) -> None:
+    with pytest.raises(deciding.RowsError):
+        await subject.store.write(CreateToken(token=make_token(), entry=make_entry("token-created", dir="own")))
+    assert await subject.tokens.all() == ()
+
+
 async def test_tokens_are_listed_in_the_order_of_their_making(subject: Subject) -> None:
-    later = make_token(id="fedcba9876543210", created_at=int(START.timestamp()) + 5)
-    await subject.store.write(creation(later, b"f" * 32))
+    later = make_token(id="fedcba9876543210", digest=b"f" * 32, created_at=int(START.timestamp()) + 5)
+    await subject.store.write(creation(later))
     await subject.store.write(creation())
     assert await subject.tokens.all() == (make_token(), later)
 
@@ -269,7 +285,9 @@ async def test_councils_asked_are_found_by_any_tag_of_the_child_and_only_lately(
 
 
 def stated(name: str, through: str | None) -> Intend:
-    return Intend(act=b"act" * 10 + b"ac", by=half(name, through), now=1_000, not_before=0)
+    return Intend(
+        act=b"act" * 10 + b"ac", by=half(name, through), now=1_000, not_before=0, entry=make_entry("approval")
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from gateway.core import commands, daily
+from gateway.core import commands, daily, deciding, erasure
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
@@ -53,8 +53,9 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import client, statements
+from tests.support import client, rows, statements
 from tests.support.keys import NOW, make_origin, payload_of
+from tests.support.rows import check_stated
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -340,6 +341,7 @@ class Memory:
             state=InboundState.REFUSED if command.inner is None else InboundState.RECEIVED,
         )
         new = {(tag, "location") for tag in command.protect} - self.protected
+        check_stated((deciding.put("protection", tag=tag, kind=kind) for tag, kind in new), command.protect_entry)
         self.protected |= new
         self._append(command.entry, command.protect_entry if new else None)
         return commands.Received(reception=commands.Reception.NEW, receipt=command.receipt)
@@ -368,6 +370,7 @@ class Memory:
         self._look_again(now, lambda row: row.partner == command.org)
         if command.jws in held:
             return False
+        check_stated(deciding.of_bundle(org=command.org, seq=command.seq, jws=command.jws), command.entry)
         held.append(command.jws)
         self._append(command.entry)
         ref = f"sha256:{hashlib.sha256(command.jws).hexdigest()}"
@@ -376,6 +379,15 @@ class Memory:
         return True
 
     def _put_partner(self, command: commands.PutPartner) -> None:
+        row = deciding.of_partner(
+            org=command.org,
+            name=command.name,
+            root=command.root,
+            verified_by=command.verified_by,
+            route=command.route,
+            duty_number=command.duty_number,
+        )
+        check_stated(row, command.entry)
         self.partner_rows[command.org] = command
         self.fetched_at[command.org] = command.fetched_at
         self._append(command.entry)
@@ -390,6 +402,8 @@ class Memory:
         known = place(command.event) in {place(event) for event in self.events}
         if not known and command.own_head is not None:
             self._check_chain(command.event, command.own_head)
+        if not known:
+            check_stated(deciding.of_event(None if file.digest in self.files else file, command.event), command.entry)
         self.files.setdefault(file.digest, file)
         if known:
             return False
@@ -417,6 +431,8 @@ class Memory:
     def _protect(self, command: commands.Protect) -> int:
         rows = {(tag, kind) for tag in command.tags for kind in command.kinds}
         changed = rows - self.protected if command.add else rows & self.protected
+        change = deciding.put if command.add else deciding.gone
+        check_stated((change("protection", tag=tag, kind=kind) for tag, kind in changed), command.entry)
         self.protected = self.protected | rows if command.add else self.protected - rows
         self._append(command.entry)
         if not command.add:
@@ -429,6 +445,7 @@ class Memory:
         valid = {by: at for by, at in said.items() if at >= command.not_before}
         others = {by for by in valid if independent(by, command.by)}
         self.intentions[command.act] = {} if others else {**valid, command.by: command.now}
+        self._append(command.entry)
         return tuple(sorted({*others, command.by}))
 
     def _claim_outgoing(self, command: commands.ClaimOutgoing) -> bool:
@@ -449,6 +466,7 @@ class Memory:
             return False
         owed.token, owed.run_at = None, command.next.at if isinstance(command.next, RetryAt) else None
         owed.dead = command.next is not None and owed.run_at is None
+        self._append(command.entry)
         return True
 
     def _release_leases(self, command: commands.ReleaseLeases) -> int:
@@ -502,6 +520,7 @@ class Memory:
         token_commands.CreateToken: client.create,
         token_commands.RevokeToken: client.revoke,
         token_commands.Remember: client.remember,
+        erasure.Erase: rows.erase,
         daily.KeepStatement: statements.keep,
         daily.NoteDifference: statements.note,
     }
