@@ -16,7 +16,7 @@ from gateway.web.api.door import BODY_WITHIN, REQUEST_LIMIT, Answering, Door
 from gateway.web.api.inbox import Inbox
 from gateway.web.api.messages import Messages
 from gateway.web.api.standing import Standing
-from gateway.web.listening import QuietRunner
+from gateway.web.listening import Runner
 from gateway.web.middleware import guard, hide_software
 
 PREFIX: Final = "/api/v1"
@@ -37,11 +37,10 @@ def api_app(exchange: Exchange, settings: ApiSettings, *, body_within: timedelta
     return app
 
 
-def api_runner(app: web.Application) -> QuietRunner:
+def api_runner(app: web.Application) -> Runner:
     """Return the runner of the listener: no access log, bodies as they came, and patience that ends."""
-    return QuietRunner(
+    return Runner(
         app,
-        access_log=None,
         auto_decompress=False,
         keepalive_timeout=_KEEP_ALIVE,
         lingering_time=_LINGER,

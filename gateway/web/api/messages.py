@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from contracts.document import write_wire
-from gateway import delivery, evidence, submissions
+from gateway import delivery, message_proof, submissions
 from gateway.core.message import Submission
 from gateway.ports import Exchange
 from gateway.web.api import answers, refusals
@@ -63,7 +63,7 @@ class Messages:
         message = await self._exchange.outbox.message(call.path["id"])
         if message is None:
             raise refusals.unknown("message.unknown")
-        proof = await evidence.of_own_message(message.id, self._exchange)
+        proof = await message_proof.of_own_message(message.id, self._exchange)
         return say(answers.message(message, proof, self._exchange.journal.origin))
 
     async def cancel(self, call: Call) -> web.Response:
