@@ -32,6 +32,7 @@ from gateway import (
     partners,
     protection,
     proving,
+    tokens,
 )
 from gateway.arguments import Arguments
 from gateway.core.erasure import AtEntry, OfMessage
@@ -51,6 +52,7 @@ from gateway.summaries import (
     outbound_header,
     partner_line,
     receipt_summary,
+    token_line,
 )
 from keys.fingerprint import to_text, to_words
 
@@ -395,13 +397,32 @@ def _child(given: Arguments) -> Mapping[str, Any]:
 
 
 def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
-    match given.text("kind"):
-        case "location":
-            return frozenset({"location"})
-        case "identity":
-            return frozenset({"location", "identity"})  # who the child was leads to where the child is
-        case _:
-            raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
+    return given.choice("kind", protection.KINDS)
+
+
+# --- tokens of case systems
+
+
+async def token_create(exchange: Exchange, given: Arguments) -> Any:
+    """The one answer that holds a token's text."""
+    made = await tokens.create(
+        given.text("name"),
+        given.text("role"),
+        given.texts("scopes"),
+        given.whole("expires_days"),
+        exchange,
+        by=given.maybe("by"),
+    )
+    return token_line(made.token, exchange.clock()) | {"token": made.text}
+
+
+async def token_list(exchange: Exchange, _: Arguments) -> Any:
+    return [token_line(token, exchange.clock()) for token in await exchange.tokens.all()]
+
+
+async def token_revoke(exchange: Exchange, given: Arguments) -> Any:
+    await tokens.revoke(given.text("id"), exchange, by=given.maybe("by"))
+    return {"id": given.text("id"), "state": "revoked"}
 
 
 # --- the exchange log
@@ -459,6 +480,7 @@ READING: Mapping[str, Act] = {
     "protect.list": protect_list,
     "service.list": service_list,
     "status": status,
+    "token.list": token_list,
 }
 WRITING: Mapping[str, Act] = {
     "agreement.propose": agreement_propose,
@@ -482,6 +504,8 @@ WRITING: Mapping[str, Act] = {
     "send": send,
     "service.ack": service_ack,
     "service.send": service_send,
+    "token.create": token_create,
+    "token.revoke": token_revoke,
 }
 
 

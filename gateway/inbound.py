@@ -269,12 +269,19 @@ def _protected(tags: frozenset[bytes], now: datetime, exchange: Exchange) -> com
 # --- the receiver's later acts: a case system has it, a person opened it
 
 
-async def take(message_id: str, exchange: Exchange, *, sender: str | None = None, by: str | None = None) -> bytes:
+async def take(
+    message_id: str,
+    exchange: Exchange,
+    *,
+    sender: str | None = None,
+    by: str | None = None,
+    role: str | None = None,
+) -> bytes:
     """Received -> taken: a case system has the message; log 'handed-over' and send the `taken` receipt. Returns the receipt.
 
-    `sender` is needed only where two partners used one id, here and below.
+    `sender` is needed only where two partners used one id, here and below; `role` is what the case system stands for.
     """
-    return await _acknowledge(message_id, sender, ReceiptEvent.TAKEN, None, by, exchange)
+    return await _acknowledge(message_id, sender, ReceiptEvent.TAKEN, role, by, exchange)
 
 
 async def open_by(
@@ -294,6 +301,24 @@ def _nothing_to_open(message: InboundMessage) -> SubmissionRefusedError:
     """Its content was never kept, or is destroyed: by its sender's withdrawal, or because that was owed."""
     state = message.state.value
     return SubmissionRefusedError(f"message.{state}", "id", f"this message was {state}: there is nothing to open")
+
+
+async def release(
+    message_id: str, sender: str, role: str, exchange: Exchange, *, by: str
+) -> tuple[InboundMessage, Payload]:
+    """Give the content to a case system: log 'released' with the role it stands for, then show it. No state changes, and
+    no receipt goes: that a system read it says nothing of a person."""
+    message = await exchange.inbox.message(message_id, sender)
+    if message is None:
+        raise SubmissionRefusedError("message.unknown", "id", "no such message")
+    if message.inner is None:
+        raise _nothing_to_open(message)
+    payload = circumstances.payload_of(message.inner)
+    kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
+    what = entries.Circumstance(role=role, by=by, outcome="case-system")
+    entry = entries.about_message(exchange.journal, "released", exchange.clock(), _about(kept, None), what)
+    await exchange.store.write(commands.Record(entry=entry))
+    return message, payload
 
 
 async def _acknowledge(

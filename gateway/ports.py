@@ -20,6 +20,7 @@ from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.service import BreachRecord, Closure, Duty, Erasure
+from gateway.core.tokens import Token
 from gateway.core.witnessing import CosignatureRow
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
@@ -448,6 +449,53 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent:
+    """What one entry of the exchange log says became of a message: ids and codes. `state` is the one it led to."""
+
+    index: int
+    at_us: int
+    kind: str
+    dir: Literal["in", "out"]
+    message_id: str
+    partner: str
+    thread: str
+    state: State | InboundState
+
+
+class Events(Protocol):
+    """What own clients are told of: the entries that changed a message's state, in the order of the log."""
+
+    async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
+        """The first `limit` whose entry has an index above `index` (-1: from the beginning), ascending."""
+        ...
+
+
+class Arrivals(Protocol):
+    """Partners' messages in the order in which they were kept; what was refused at the door is not among them."""
+
+    async def after(self, place: int, limit: int) -> tuple[tuple[int, InboundMessage], ...]:
+        """The first `limit` with a place above `place` (0: from the beginning), ascending. A place never changes, and
+        what is kept later has a higher one."""
+        ...
+
+
+class Enquiries(Protocol):
+    async def asked(self, tags: Iterable[bytes], since: datetime) -> frozenset[str]:
+        """The partners to whom a `cme.enquiry` with any of these tags was submitted at `since` or later."""
+        ...
+
+
+class Tokens(Protocol):
+    """Tokens of own clients, revoked and expired ones too: whether one is in force is the flow's to say."""
+
+    async def of(self, digest: bytes) -> Token | None:
+        """The token whose text has this SHA-256; one indexed lookup."""
+        ...
+
+    async def all(self) -> tuple[Token, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
 
@@ -477,6 +525,10 @@ class Exchange:
     witnesses: Witnesses
     service: Service
     bank_holidays: Callable[[int], frozenset[date]]  # of England, in a year
+    events: Events
+    arrivals: Arrivals
+    enquiries: Enquiries
+    tokens: Tokens
     peer: Adapter
     witness_line: WitnessLine
     witness_settings: WitnessSettings

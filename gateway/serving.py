@@ -31,7 +31,7 @@ from gateway.app import (
     tell_alarm,
 )
 from gateway.clock import ClockWatch, watch
-from gateway.config import Settings
+from gateway.config import Settings, is_loopback
 from gateway.core.commands import ReleaseLeases
 from gateway.core.errors import BusyError, LogInconsistentError, SafehandError
 from gateway.expiries import Told
@@ -46,6 +46,7 @@ from gateway.store.opening import FLOOR
 from gateway.vitals import Vitals
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
+from gateway.web.api.app import api_app, api_runner
 from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.listening import Runner
 from gateway.web.metrics import metrics_app
@@ -137,6 +138,7 @@ async def _run(
     ):
         await _listen(listeners, home, settings, exchange, meters)
         await _listen_metrics(watched, running, meters, vitals)
+        await _listen_api(listeners, home, settings, exchange, meters)
         await _listen_admin(listeners, home, exchange, published, meters)
         await _return(home, exchange)  # before the worker: what was suspended after the backup must not be sent under
         working = tasks.create_task(worker.run(), name="worker")
@@ -165,6 +167,33 @@ async def _listen(
     loop = asyncio.get_running_loop()
     server = await loop.create_server(runner.protocol, host, port, ssl=context, ssl_handshake_timeout=HANDSHAKE_WITHIN)
     stack.callback(server.close)  # accept nothing more, then end what is under way
+
+
+async def _listen_api(
+    stack: contextlib.AsyncExitStack, home: Home, settings: Settings, exchange: Exchange, meters: Meters
+) -> None:
+    """The API of case systems, where one is configured: TLS with the gateway's certificate, plain on loopback alone."""
+    api = settings.api
+    if api is None:
+        return
+    runner = api_runner(observed(api_app(exchange, api), "api", meters))
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    context, within = None, None
+    if not is_loopback(api.listen[0]):
+        context, within = (
+            server_context(home.path / settings.tls_certificate, home.path / settings.tls_key),
+            HANDSHAKE_WITHIN,
+        )
+    host, port = api.listen
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(runner.protocol, host, port, ssl=context, ssl_handshake_timeout=within)
+    except OSError as error:
+        raise HomeError(
+            f"config.toml: api.listen: cannot listen at {host}, port {port} ({os.strerror(error.errno or 0)})"
+        ) from error
+    stack.callback(server.close)
 
 
 async def _listen_admin(

@@ -12,15 +12,21 @@ from contracts.document import write_wire
 from gateway import entries
 from gateway.core import commands
 from gateway.core.errors import SubmissionRefusedError
+from gateway.core.halves import half
 from gateway.ports import Exchange
 
 VALID_FOR = timedelta(days=7)  # a half act older than this does not count
 _LONGEST_NAME = 70
 
 
-async def confirm(act: tuple[str, ...], by: str, exchange: Exchange, *, now: datetime) -> tuple[str, ...]:
+async def confirm(
+    act: tuple[str, ...], by: str, exchange: Exchange, *, now: datetime, through: str | None = None
+) -> tuple[str, ...]:
     """Record that `by` states `act`, and log it; return everyone who has, sorted. Two names differ in more than case and
-    space. `act` begins with a code, which is what the log says of it."""
+    space. `act` begins with a code, which is what the log says of it.
+
+    `through` is the token that it came through, None at the command line: two names through one token are one person.
+    """
     name = " ".join(by.split()).casefold()
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise SubmissionRefusedError("by.malformed", "by", f"a name of 1 to {_LONGEST_NAME} characters")
@@ -28,7 +34,7 @@ async def confirm(act: tuple[str, ...], by: str, exchange: Exchange, *, now: dat
     return await exchange.store.write(
         commands.Intend(
             act=hashlib.sha256(write_wire(list(act))).digest(),
-            by=name,
+            by=half(name, through),
             now=int(now.timestamp()),
             not_before=int((now - VALID_FOR).timestamp()),
             entry=entries.about_own(exchange.journal, "approval", now, what),

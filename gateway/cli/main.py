@@ -9,7 +9,21 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import agreement, backup, doctor, init, keys, log, message, partner, protect, server, service, witness
+from gateway.cli import (
+    agreement,
+    backup,
+    doctor,
+    init,
+    keys,
+    log,
+    message,
+    partner,
+    protect,
+    server,
+    service,
+    token,
+    witness,
+)
 from gateway.cli.ending import Commands
 from gateway.home import Home
 
@@ -48,6 +62,7 @@ for command in (
     protect.protect,
     service.service,
     service.breach,
+    token.token,
     log.log,
     log.db,
     doctor.doctor,

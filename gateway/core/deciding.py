@@ -19,6 +19,7 @@ from contracts.document import canonical, read_wire
 from contracts.errors import DocumentError
 from gateway.core.commands import AgreementFile, EventRow
 from gateway.core.errors import SafehandError
+from gateway.core.tokens import Token
 
 ROWS: Final = "rows"  # the field of the commitment in an entry
 _LIMIT: Final = 16 * 1024 * 1024  # bytes of one list of changes: 100,000 rows
@@ -45,6 +46,9 @@ TABLES: Final[Mapping[str, Deciding]] = {
     "partner": Deciding(key=("org",), compared=("name", "root", "verified_by", "route", "duty_number"), org="org"),
     # That the row is there decides; when it was added does not.
     "protection": Deciding(key=("tag", "kind"), compared=()),
+    "token": Deciding(
+        key=("id",), compared=("name", "role", "scopes", "hash", "created_at", "expires_at", "revoked_at")
+    ),
 }
 NOT_COMPARED: Final[Mapping[str, str]] = {
     "intention": "halves of acts: they expire by themselves, and what they lead to is an entry",
@@ -160,6 +164,22 @@ def of_protection(tags: Iterable[bytes], kinds: Iterable[str], *, add: bool) -> 
     change = put if add else gone
     named = sorted(kinds)
     return tuple(change("protection", tag=tag, kind=kind) for tag in sorted(tags) for kind in named)
+
+
+def of_token(token: Token) -> tuple[Change, ...]:
+    """A token's row as `CreateToken` and `RevokeToken` leave it."""
+    row = put(
+        "token",
+        id=token.id,
+        name=token.name,
+        role=token.role,
+        scopes=" ".join(sorted(token.scopes)),
+        hash=token.digest,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+    )
+    return (row,)
 
 
 # --- what the log says, replayed

@@ -66,7 +66,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "received": _message("a message was checked and kept", checked=True),
     "refused-inbound": _message("a message was refused; `breaches` say why", "breaches"),
     "released": _message("content was given to a case system, or to a mailbox's owner", "role", commits=("by",)),
-    "handed-over": _message("a case system has it", commits=("by",)),
+    "handed-over": _message("a case system has it; `role` is what it stands for", "role", commits=("by",)),
     "collected": _message(
         "out: a person at the partner opened it (`receipt`); in: a person of `role` opened it here",
         "role",

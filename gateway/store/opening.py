@@ -20,6 +20,7 @@ from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
 from gateway.store.comparison import RowComparison
+from gateway.store.feed import StoredArrivals, StoredEnquiries, StoredEvents
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
 from gateway.store.migrations import at_head
@@ -34,6 +35,7 @@ from gateway.store.seeds import StoredDestructions
 from gateway.store.service import StoredService
 from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.statements import StoredStatements
+from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.witnessing import StoredWitnesses
@@ -73,6 +75,10 @@ class Readers:
     log: StoredLog
     witnesses: StoredWitnesses
     service: StoredService
+    events: StoredEvents
+    arrivals: StoredArrivals
+    enquiries: StoredEnquiries
+    tokens: StoredTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,10 @@ def _readers(reader: Reader, own: str) -> Readers:
         log=StoredLog(reader),
         witnesses=StoredWitnesses(reader),
         service=StoredService(reader, own),
+        events=StoredEvents(reader, own),
+        arrivals=StoredArrivals(reader),
+        enquiries=StoredEnquiries(reader),
+        tokens=StoredTokens(reader),
     )
 
 

@@ -1,17 +1,25 @@
 """What every listener has in common below its routes: what is no HTTP gets a status, and not a word.
 
-The library answers a malformed request with the piece that it could not read, so that a stranger's bytes come back, and
-with them whatever a confused client put there. Here the answer is empty.
+aiohttp answers a request that its parser refuses by itself, before any of our code: a page that names the library and
+repeats bytes of the request. Here such a request gets a status line and nothing more, and the connection ends.
 """
 
 from __future__ import annotations
 
-import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from gateway.core.errors import SafehandError
+from gateway.watch import logger
+
+_HEADERS = (
+    b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+)
+
+_log = logger("safehand.web")
 
 
 class BareHandler(web.RequestHandler):
@@ -24,23 +32,55 @@ class BareHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Close the connection after the status; the library logs the fault, by its type."""
+        """Answer what no handler of ours ever saw; of the fault its type is told."""
         del message
-        told = super().handle_error(request, status, exc, None)
-        bare = web.Response(status=told.status)
-        bare.force_close()
-        return bare
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        _log.info("request-malformed", status=status, exc_info=exc)
+        return _Bare(status)
 
 
 class Runner(web.AppRunner):
-    """Runs an application without an access log; `protocol` makes each of its connections."""
+    """Runs an application without an access log; every listener of ours runs on one."""
 
     def __init__(self, app: web.Application, *, shutdown_timeout: float, **options: Any) -> None:
-        self._options: dict[str, Any] = {"access_log": None, **options}
-        super().__init__(app, shutdown_timeout=shutdown_timeout, **self._options)
+        super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout, **options)
 
-    def protocol(self) -> BareHandler:
+    def protocol(self) -> web.RequestHandler:
         """Return the protocol of one connection; after `setup`."""
         if self.server is None:
             raise SafehandError("the listener was not set up")
-        return BareHandler(self.server, loop=asyncio.get_running_loop(), **self._options)
+        return self.server()
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,
+            **made._kwargs,
+        )
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return BareHandler(self, loop=self._loop, **self._kwargs)
+
+
+class _Bare(web.StreamResponse):
+    """A status line, the headers that every answer has, no body, and the end of the connection."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status=status)
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write all of it at once: the library would add its own name."""
+        if request.transport is not None:
+            head = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+            request.transport.write(head.encode() + _HEADERS)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """There is no body."""

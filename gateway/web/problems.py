@@ -28,8 +28,10 @@ from gateway.core.errors import (
     SafehandError,
     SubmissionRefusedError,
 )
+from gateway.core.tokens import TokenScopeError, TokenUnknownError
 from gateway.governing import EventRejectedError
 from gateway.home import HomeError
+from gateway.submissions import NeedsApproverError
 from gateway.web.tls import TlsError
 from keys.errors import KeysError, KeystoreError
 from keys.ring import KeyUnavailableError
@@ -61,6 +63,9 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (EnvelopeRejectedError, 422, EXIT_REFUSED, "The envelope cannot be read"),
     (StatementRejectedError, 422, EXIT_REFUSED, "The daily statement proves nothing"),
     (EventRejectedError, 422, EXIT_REFUSED, "The agreement event proves nothing"),
+    (TokenUnknownError, 401, EXIT_REFUSED, "No token that is in force"),
+    (TokenScopeError, 403, EXIT_REFUSED, "The token does not allow this"),
+    (NeedsApproverError, 403, EXIT_REFUSED, "A person with more standing is needed"),
     (BusyError, 503, EXIT_TEMPORARY, "Too much at once: try again"),
     (NotYetError, 503, EXIT_TEMPORARY, "Not possible yet: try again"),
     (HeadsMovedError, 503, EXIT_TEMPORARY, "The agreement changed meanwhile: try again"),

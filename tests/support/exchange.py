@@ -51,6 +51,7 @@ from gateway.ports import (
 )
 from keys.fingerprint import to_text
 from keys.ring import KeyRing
+from tests.support.client import MemoryArrivals, MemoryEnquiries, MemoryEvents, MemoryTokens
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
 from tests.support.log import MemoryLog, sign
 from tests.support.memory import (
@@ -164,6 +165,10 @@ class Gateway:
             witnesses=MemoryWitnesses(self.memory),
             service=MemoryService(self.memory),
             bank_holidays=lambda year: frozenset({date(year, 12, 25)}),
+            events=MemoryEvents(self.memory),
+            arrivals=MemoryArrivals(self.memory),
+            enquiries=MemoryEnquiries(self.memory),
+            tokens=MemoryTokens(self.memory),
             peer=self.wire,
             witness_line=self.wire,
             witness_settings=self.witness_settings,

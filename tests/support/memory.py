@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
 from gateway.core import commands, daily, deciding, erasure, witnessing
+from gateway.core import tokens as token_commands
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
@@ -29,6 +30,7 @@ from gateway.core.errors import (
     LogInconsistentError,
     ReceiptRejectedError,
 )
+from gateway.core.halves import independent
 from gateway.core.lifecycle import (
     TRANSITIONS,
     Event,
@@ -53,7 +55,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import rows, service, statements, witnesses
+from tests.support import client, rows, service, statements, witnesses
 from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.rows import check_stated
 from tests.support.standing import noted, standing
@@ -185,6 +187,7 @@ class Memory:
         self.outgoing: dict[int, Owed] = {}
         self.intentions: dict[bytes, dict[str, int]] = {}
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
+        self.tokens: dict[bytes, token_commands.Token] = {}
         self.origin = make_origin(own)
         self.stated = statements.Stated()
         self.witnessed: dict[str, witnessing.Remember] = {}
@@ -454,8 +457,9 @@ class Memory:
     def _intend(self, command: commands.Intend) -> tuple[str, ...]:
         """Two halves are used up by being answered, so that the next such act needs two again."""
         said = self.intentions.setdefault(command.act, {})
-        others = {name for name, at in said.items() if at >= command.not_before and name != command.by}
-        self.intentions[command.act] = {} if others else {command.by: command.now}
+        valid = {by: at for by, at in said.items() if at >= command.not_before}
+        others = {by for by in valid if independent(by, command.by)}
+        self.intentions[command.act] = {} if others else {**valid, command.by: command.now}
         self._append(command.entry)
         return tuple(sorted({*others, command.by}))
 
@@ -528,6 +532,9 @@ class Memory:
         commands.ClaimOutgoing: _claim_outgoing,
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,
+        token_commands.CreateToken: client.create,
+        token_commands.RevokeToken: client.revoke,
+        token_commands.Remember: client.remember,
         erasure.Erase: rows.erase,
         daily.KeepStatement: statements.keep,
         daily.NoteDifference: statements.note,
