@@ -134,6 +134,7 @@ def _exchange(
         overview=read.overview,
         service=read.service,
         bank_holidays=_bank_holidays,
+        statements=read.statements,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,

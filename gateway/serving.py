@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from gateway import duties
+from gateway import duties, statements
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
@@ -33,6 +33,7 @@ from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.tls import server_context
 from gateway.worker import Worker, guarded
 
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -150,6 +151,7 @@ def _jobs(home: Home, running: Running, signer: LogSigner) -> Jobs:
             Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),
             Job(name="destruction-receipts", every=duties.TELL_EVERY, run=lambda: duties.send_receipts(exchange)),
             Job(name="reminders", every=duties.LOOK_EVERY, run=lambda: duties.remind(exchange)),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         exchange.clock,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands
+from gateway.core import commands, daily
 from gateway.core import service as service_commands
 from gateway.core.commands import Command
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, service
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, service, statements
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -29,6 +29,8 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.AddBundle: partners.add_bundle,
     commands.Protect: protection.protect,
     commands.Intend: protection.intend,
+    daily.KeepStatement: statements.keep,
+    daily.NoteDifference: statements.note_difference,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
     service_commands.Destroy: service.destroy,

@@ -30,6 +30,7 @@ from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.service import StoredService
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.statements import StoredStatements
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.writer import Fatal, Room, Writer
@@ -64,6 +65,7 @@ class Readers:
     protection: StoredProtection
     overview: StoredOverview
     service: StoredService
+    statements: StoredStatements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
         service=StoredService(reader, own),
+        statements=StoredStatements(reader, own),
     )
 
 
