@@ -36,7 +36,7 @@ from gateway.governing import HeldAgreement
 from gateway.judged import Judged
 from gateway.ports import Exchange, InboundMessage, OutboundMessage
 
-_NOT_GONE_OUT: Final = frozenset({State.QUEUED, State.SENDING, State.HELD, State.AVAILABLE, State.REJECTED})
+_NOT_GONE_OUT: Final = frozenset({State.QUEUED, State.SENDING, State.HELD, State.AVAILABLE})
 _CODE_MEMBERS: Final = ("reason", "right", "status", "kind", "how")
 _MAY_BE_NAMED: Final = service.ANSWER_WITHIN.keys()  # by an acknowledgement: every service message but another one
 
@@ -266,9 +266,10 @@ async def _find(speech: _Speech, message_id: str, exchange: Exchange) -> _Named 
 async def _held(
     ours: bool, partner: str, message_id: str, exchange: Exchange
 ) -> InboundMessage | OutboundMessage | None:
+    """The message as held with this partner; what either side rejected was not exchanged."""
     if ours:
         sent = await exchange.outbox.message(message_id)
-        return sent if sent is not None and sent.partner == partner else None
+        return sent if sent is not None and sent.partner == partner and sent.state is not State.REJECTED else None
     received = await exchange.inbox.message(message_id, partner)
     return received if received is not None and received.state is not InboundState.REFUSED else None
 
@@ -286,7 +287,7 @@ async def _check_possible(speech: _Speech, spoken_of: _SpokenOf, exchange: Excha
     for one in spoken_of.messages:
         if isinstance(one.message, OutboundMessage) and one.message.state in _NOT_GONE_OUT:
             raise SubmissionRefusedError(
-                "message.not-delivered", "message", "it has not gone out, or was not kept: safehand message cancel"
+                "message.not-delivered", "message", "it has not gone out: safehand message cancel"
             )
         if not await _destroyed_as_said(speech, one, exchange):
             raise SubmissionRefusedError(

@@ -482,6 +482,15 @@ async def test_submission_of_a_service_message_keeps_the_rules_of_every_submissi
     assert refused.value.code == code
 
 
+async def test_message_that_was_rejected_was_not_exchanged(town: Town) -> None:
+    answer = await submission(town.a.exchange)
+    await town.act(town.b, Action.SUSPEND, push=False)
+    await town.a.run()
+    assert state(town.a, answer["id"]) is State.REJECTED
+    found = await refusal(town.a, "exchange.withdrawal", message=answer["id"], reason="in-error")
+    assert found == {("message.unknown", "message")}
+
+
 async def test_message_that_has_not_gone_out_is_cancelled_not_withdrawn(town: Town) -> None:
     answer = await submission(town.a.exchange)
     with pytest.raises(SubmissionRefusedError) as refused:
