@@ -135,6 +135,7 @@ def _exchange(
         overview=read.overview,
         log=read.log,
         witnesses=read.witnesses,
+        statements=read.statements,
         peer=peer,
         witness_line=peer,
         witness_settings=settings.witnesses,

@@ -16,6 +16,7 @@ from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.config import WitnessSettings
 from gateway.core.commands import AgreementFile, Command, EventRow
+from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.witnessing import CosignatureRow
 from gateway.entries import Journal
@@ -248,7 +249,8 @@ class Overview(Protocol):
     async def inbox(self, limit: int) -> tuple[InboundMessage, ...]: ...
     async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]: ...
     async def counts(self) -> Mapping[str, int]:
-        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`."""
+        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`,
+        `statements.different` (differences ever found)."""
         ...
 
     async def protected(self) -> Mapping[str, int]:
@@ -315,6 +317,22 @@ class Witnesses(Protocol):
         ...
 
 
+class Statements(Protocol):
+    """Daily statements of both sides (`direction` out: ours, in: the partner's), and how they compare with the log."""
+
+    async def last(self, direction: str, partner: str) -> KeptStatement | None: ...
+    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None: ...
+    async def window(self, partner: str, after: int) -> Window | None:
+        """What the log says of the partner from index `after` to the newest checkpoint (an earlier one where that would
+        be too much for one statement); None while no checkpoint lies beyond `after`."""
+        ...
+
+    async def differences(self, partner: str, before: datetime) -> tuple[tuple[Difference, str], ...]:
+        """Contradictions, with the message each is about, a hundred of a kind at most; what is missing from the
+        partner's lists counts only where our log had it before an instant."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -341,6 +359,7 @@ class Exchange:
     overview: Overview
     log: Log
     witnesses: Witnesses
+    statements: Statements
     peer: Adapter
     witness_line: WitnessLine
     witness_settings: WitnessSettings

@@ -14,8 +14,8 @@ from typing import Final
 
 from gateway.core.witnessing import CosignatureRow
 from gateway.ports import Exchange, SignedCheckpoint, Standing
-from gateway.tlog.checkpoint import NoteKey
-from gateway.tlog.cosignature import CosignerKey
+from gateway.tlog.checkpoint import NoteKey, parse_note
+from gateway.tlog.cosignature import CosignerKey, verify_cosignatures, with_lines
 from gateway.tlog.errors import NoteError
 from gateway.tlog.policy import Policy, PolicyLog, PolicyWitness, majority, majority_policy
 from keys.errors import KeysError
@@ -142,10 +142,33 @@ async def _quorum_size(asked: Sequence[Witness], needed: int, exchange: Exchange
         if len(page) == _PAGE and len(sizes) > 1:
             sizes.pop()  # it may go on behind the end of the page
         for size, group in sizes:
-            if len({by_key[row.witness] for row in group if row.witness in by_key}) >= needed:
+            rows = [row for row in group if row.witness in by_key]
+            if len({by_key[row.witness] for row in rows}) < needed:
+                continue
+            good = await _really_cosigned(size, rows, asked, exchange)
+            if len({by_key[vkey] for vkey in good}) >= needed:
                 return size
         below = sizes[-1][0]
     return 0
+
+
+async def _really_cosigned(
+    size: int, rows: Sequence[CosignatureRow], asked: Sequence[Witness], exchange: Exchange
+) -> frozenset[str]:
+    """The verifier keys whose lines hold under our checkpoint: rows are not believed, whoever writes to the database could
+    plant one."""
+    signed = await exchange.witnesses.first_above(size - 1)
+    if signed is None or signed.size != size:
+        return frozenset()
+    good: set[str] = set()
+    for row in rows:
+        keys = [key for witness in asked for key in witness.keys if key.vkey() == row.witness]
+        try:
+            note = with_lines(parse_note(signed.note).text, row.line.encode())
+            good.update(one.key.vkey() for one in verify_cosignatures(note, keys, verify))
+        except NoteError:
+            continue
+    return frozenset(good)
 
 
 def _size(row: CosignatureRow) -> int:

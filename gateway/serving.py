@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from gateway import receipt_proofs, witnessed
+from gateway import receipt_proofs, statements, witnessed
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import ReleaseLeases
@@ -30,10 +30,9 @@ from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.tls import server_context
 from gateway.worker import Worker, guarded
 
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
-WITNESS_EVERY: Final = timedelta(
-    seconds=20
-)  # what the log grew by is brought to the witnesses (log.md A4: 60 s at most)
+WITNESS_EVERY: Final = timedelta(seconds=20)  # the newest checkpoint to the witnesses (log.md A4: 60 s at most)
 PROVE_EVERY: Final = timedelta(seconds=30)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -140,6 +139,7 @@ def _jobs(running: Running) -> Jobs:
             Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),
             Job(name="witnesses", every=WITNESS_EVERY, run=witnessed.Rounds(exchange).round),
             Job(name="receipt-proofs", every=PROVE_EVERY, run=lambda: receipt_proofs.fetch_round(exchange)),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
         ),
         exchange.clock,
     )

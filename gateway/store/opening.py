@@ -30,6 +30,7 @@ from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.statements import StoredStatements
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.witnessing import StoredWitnesses
@@ -66,6 +67,7 @@ class Readers:
     overview: StoredOverview
     log: StoredLog
     witnesses: StoredWitnesses
+    statements: StoredStatements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         overview=StoredOverview(reader, own),
         log=StoredLog(reader),
         witnesses=StoredWitnesses(reader),
+        statements=StoredStatements(reader, own),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts.breach import ContractBreachError
 from contracts.errors import ContractError
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -58,12 +59,15 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (IllegalTransitionError, 409, EXIT_REFUSED, "Not possible in this state"),
     (ReceiptRejectedError, 422, EXIT_REFUSED, "The receipt proves nothing"),
     (EnvelopeRejectedError, 422, EXIT_REFUSED, "The envelope cannot be read"),
+    (StatementRejectedError, 422, EXIT_REFUSED, "The daily statement proves nothing"),
     (EventRejectedError, 422, EXIT_REFUSED, "The agreement event proves nothing"),
     (BusyError, 503, EXIT_TEMPORARY, "Too much at once: try again"),
     (NotYetError, 503, EXIT_TEMPORARY, "Not possible yet: try again"),
     (HeadsMovedError, 503, EXIT_TEMPORARY, "The agreement changed meanwhile: try again"),
     ("store.stopped", 503, EXIT_TEMPORARY, "The gateway is stopping: try again"),
     (LogInconsistentError, 500, EXIT_INTEGRITY, "The exchange log is not what was written"),
+    ("witness.contradiction", 409, EXIT_INTEGRITY, "The log is not the one that was seen before"),
+    ("witness.device", 422, EXIT_REFUSED, "The witness cannot do this"),
     (LogBehindError, 500, EXIT_INTEGRITY, "The exchange log is behind its witnesses"),
     (RowTamperedError, 500, EXIT_INTEGRITY, "A row is not what was written"),
     ("vault.unreadable", 500, EXIT_INTEGRITY, "Stored content is not what was written"),

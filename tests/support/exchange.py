@@ -27,11 +27,13 @@ from gateway import (
     receipt_proofs,
     receipts,
     repeats,
+    statements,
     witnessing,
 )
 from gateway.config import WitnessSettings
 from gateway.core import commands
 from gateway.core.commands import LogEntry
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -73,6 +75,7 @@ from tests.support.messages import (
     transfer,
     transfer_toml,
 )
+from tests.support.statements import MemoryStatements
 from tests.support.witnesses import MemoryWitnesses
 
 T = TypeVar("T")
@@ -154,6 +157,7 @@ class Gateway:
             overview=MemoryOverview(self.memory),
             log=MemoryLog(self.memory),
             witnesses=MemoryWitnesses(self.memory),
+            statements=MemoryStatements(self.memory),
             peer=self.wire,
             witness_line=self.wire,
             witness_settings=self.witness_settings,
@@ -175,6 +179,12 @@ class Gateway:
         """The kinds of the entries in this gateway's log, in order."""
         return [entry.kind for entry in self.memory.log]
 
+    async def checkpoint(self) -> None:
+        """What the signer does: say how long the log is now, under some root."""
+        size = len(self.memory.log)
+        root = hashlib.sha256(b"".join(entry.leaf for entry in self.memory.log)).digest()
+        await self.memory.write(commands.PutCheckpoint(size=size, root=root, note="a note", signed_at=NOW))
+
     async def run(self, rounds: int = 1) -> None:
         """What the worker does: hand over everything that is due, and everything owed."""
         for _ in range(rounds):
@@ -195,6 +205,8 @@ class Gateway:
                 case "events":
                     await repeats.check_event(parcel.data, parcel.idempotency_key, self.exchange)
                     await partner_keys.keep_event(parcel.data, from_org=from_org, exchange=self.exchange)
+                case "statements":
+                    await statements.take(parcel.data, parcel.idempotency_key, from_org, self.exchange)
                 case "bundles":
                     partner = await self.exchange.partners.get(from_org)
                     assert partner is not None
@@ -202,7 +214,7 @@ class Gateway:
                 case _:
                     return Handover(status=404, body=b"")
             return Handover(status=204, body=b"")
-        except (EnvelopeRejectedError, ReceiptRejectedError, governing.EventRejectedError):
+        except (EnvelopeRejectedError, ReceiptRejectedError, governing.EventRejectedError, StatementRejectedError):
             return Handover(status=400, body=b"")
         except ConflictError:
             return Handover(status=409, body=b"")
