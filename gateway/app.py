@@ -31,10 +31,10 @@ from gateway.home import Home, HomeError
 from gateway.ports import Exchange, Organisation, Refusals, Store
 from gateway.signing import Signing
 from gateway.store.comparison import RowComparison
+from gateway.store.log import entry_mac, epochs_of
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
 from gateway.store.signer import LogSigner, check_not_behind
-from gateway.tlog.entry import row_mac
 from keys.bundle import KeyBundle
 from keys.http import sign_request
 from keys.key import Kid
@@ -222,11 +222,17 @@ def _exchange(
 
 @contextlib.asynccontextmanager
 async def open_exchange(
-    home: Home, fatal: Callable[[BaseException], None], alarm: Alarm = tell_alarm, *, clock: Clock = now_utc
+    home: Home,
+    fatal: Callable[[BaseException], None],
+    alarm: Alarm = tell_alarm,
+    *,
+    clock: Clock = now_utc,
+    behind: bool = False,
 ) -> AsyncIterator[Writing]:
     """Open everything that a flow may touch, for writing. The caller holds the home's lock.
 
-    Raises LogInconsistentError where the log's signer has seen more than the database holds.
+    Raises LogInconsistentError where the log's signer has seen more than the database holds; `behind` is for the one act
+    that mends this, the next epoch.
     """
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
@@ -242,7 +248,8 @@ async def open_exchange(
                 fatal=fatal,
             )
         )
-        await asyncio.to_thread(check_not_behind, home.database, home.signer, settings.log_origin)
+        if not behind:
+            await asyncio.to_thread(check_not_behind, home.database, home.signer, settings.log_origin)
         peer = await stack.enter_async_context(_peer(home, settings, keys, clock))
         signing = Signing(lambda: _signer(home, settings, keys))
         exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm, clock, signing.look)
@@ -279,13 +286,8 @@ async def open_readonly_exchange(home: Home, alarm: Alarm = tell_alarm) -> Async
 
 
 def _signer(home: Home, settings: Settings, keys: Keys) -> LogSigner:
-    append, origin = keys.gateway.secrets["append"], settings.log_origin
-    return LogSigner(
-        home.database,
-        home.signer,
-        origin=origin,
-        mac=lambda index, data: row_mac(append, origin, index, data),
-    )
+    mac = entry_mac(keys.gateway.secrets["append"], epochs_of(home.database, settings.log_origin))
+    return LogSigner(home.database, home.signer, origin=settings.log_origin, mac=mac)
 
 
 async def _signs_nothing(_: Exchange) -> None:

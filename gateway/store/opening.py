@@ -40,7 +40,6 @@ from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.witnessing import StoredWitnesses
 from gateway.store.writer import Fatal, Room, Writer
-from gateway.tlog.entry import row_mac
 
 FLOOR: Final = 64 * 1024 * 1024  # bytes: room for a checkpoint of the write-ahead log and some hours of entries
 
@@ -114,14 +113,12 @@ async def open_store(
     def begin(connection: Connection) -> Transaction:
         return Transaction(connection, own=own, seal=seal, vault=vault)
 
-    def mac(index: int, data: bytes) -> bytes:
-        return row_mac(keys.append, origin, index, data)
-
     def finish(tx: Transaction) -> None:
         tx.flush()
         log.append_entries(tx, mac)
 
     _check_schema(path)
+    mac = log.entry_mac(keys.append, log.epochs_of(path, origin))
     async with AsyncExitStack() as stack:
         engine = writer_engine(path)
         stack.callback(engine.dispose)

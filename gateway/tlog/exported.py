@@ -67,6 +67,7 @@ class LogCheck:
     org: str
     heads: Sequence[Head]
     see: Callable[[int, Entry, bytes], None]
+    earlier: frozenset[str] = frozenset()  # names that the log had in earlier epochs (`tlog.epochs`)
 
 
 def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: LogCheck) -> Iterator[Problem]:
@@ -97,7 +98,7 @@ def _check_line(place: _Place, line: Line, rules: LogCheck) -> list[Problem]:
         entry = parse_shape(line.data)
     except EntryError as error:
         return [*found, Problem(index=place.at, column=ENTRIES, rule=str(error))]
-    if entry.origin is not UNSET and entry.origin != rules.origin:
+    if entry.origin is not UNSET and entry.origin != rules.origin and entry.origin not in rules.earlier:
         found.append(Problem(index=place.at, column=ENTRIES, rule="origin: that of another log"))
     if entry.org is not UNSET and entry.org != rules.org:
         found.append(Problem(index=place.at, column=ENTRIES, rule="org: another organisation's"))

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,21 @@ def test_two_processes_that_change_a_keystore_do_not_undo_each_other(home: Home)
         assert destroying.result(20) == {kems[0].kid}
     held = {key.kid for key in home.keystore("gateway").load().keys}
     assert held == {key.kid for key in plan.gateway} - {kems[0].kid}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'org = "la-207"\nname = "Council A"\npublic_url = "https://a.example"\nlisten = "127.0.0.1:8443"\n',
+        'org = "la-207"\nlog_origin = "safehand.la-207/exchange-log/1" # ours\nname = "Council A"\n'
+        'public_url = "https://a.example"\nlisten = "127.0.0.1:8443"\n\n# addresses\n[partners]\nca_file = "ca"\n',
+    ],
+)
+def test_the_log_is_renamed_and_nothing_else_in_the_file(tmp_path: Path, text: str) -> None:
+    home = Home(tmp_path)
+    home.config.write_text(text)
+    before = home.settings()
+    home.rename_log("safehand.la-207/exchange-log/2")
+    assert home.settings() == replace(before, log_origin="safehand.la-207/exchange-log/2")
+    kept = [line for line in text.splitlines() if not line.startswith("log_origin")]
+    assert [line for line in home.config.read_text().splitlines() if not line.startswith("log_origin")] == kept
