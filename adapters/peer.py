@@ -8,9 +8,7 @@ answer is cut off at its cap before it is kept, and is never decompressed.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -20,10 +18,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from adapters.addresses import AddressNotAllowedError, Network, guarded_socket, is_allowed, retry_after
 from adapters.port import DeliveryError, DeliveryRefusedError, Handover, Parcel
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 Sign = Callable[[str, str, bytes | None, str | None], Mapping[str, str]]
 """(method, target URI, body, idempotency key) -> the RFC 9421 headers of one attempt."""
@@ -40,9 +36,6 @@ _IDLE: Final = 15.0  # seconds; shorter than a listener's patience, so that no r
 
 _PUBLIC_URL = re.compile(r"https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
 _PATH = re.compile(r"/[!-~]*")
-_SECONDS = re.compile(r"[0-9]{1,9}")
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 section 2.4; translated and mapped addresses lie outside
-_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # carries an IPv4 address of whoever wrote it
 
 
 class PeerAdapter:
@@ -60,7 +53,7 @@ class PeerAdapter:
         self._sign = sign
         connector = aiohttp.TCPConnector(
             ssl=client_context(ca_file),
-            socket_factory=lambda found: _guarded_socket(found, allowed_private),
+            socket_factory=lambda found: guarded_socket(found, lambda at: is_allowed(at, allowed_private)),
             limit_per_host=_PER_PARTNER,
             keepalive_timeout=_IDLE,
         )
@@ -108,14 +101,14 @@ class PeerAdapter:
                 return Handover(
                     status=answer.status,
                     body=await _read(answer, limit),
-                    retry_after=_seconds(answer.headers.get("Retry-After")),
+                    retry_after=retry_after(answer.headers.get("Retry-After")),
                 )
         except TimeoutError:
             raise DeliveryError("time-out") from None
         except aiohttp.ClientSSLError:
             raise DeliveryError("tls") from None
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, _AddressNotAllowedError):
+            if isinstance(error.os_error, AddressNotAllowedError):
                 raise DeliveryRefusedError("address-not-allowed") from None
             raise DeliveryError("no-connection") from None
         except ValueError:  # aiohttp.InvalidURL is one: a port of 99999, an IPv4 address in another spelling
@@ -134,30 +127,6 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def is_allowed(address: Address, allowed_private: tuple[Network, ...]) -> bool:
-    """Whether a partner may be at this address: on the public internet, or in a network that the operator listed."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped  # the same host: one rule for both spellings
-    if any(address in network for network in allowed_private):
-        return True
-    if not address.is_global or address.is_multicast:
-        return False
-    return address.version == 4 or (address in _GLOBAL_UNICAST and address not in _SIX_TO_FOUR)
-
-
-class _AddressNotAllowedError(OSError):
-    """An OSError, as that is what a connector expects of a socket that cannot be had."""
-
-
-def _guarded_socket(found: aiohttp.AddrInfoType, allowed_private: tuple[Network, ...]) -> socket.socket:
-    family, kind, protocol, _, where = found
-    if family not in (socket.AF_INET, socket.AF_INET6) or not is_allowed(
-        ipaddress.ip_address(where[0]), allowed_private
-    ):
-        raise _AddressNotAllowedError("not allowed")
-    return socket.socket(family=family, type=kind, proto=protocol)
-
-
 def _target(url: str, path: str) -> str:
     if not _PUBLIC_URL.fullmatch(url) or not _PATH.fullmatch(path):
         raise DeliveryRefusedError("address-not-allowed")
@@ -171,8 +140,3 @@ async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise DeliveryError("answer-too-large")  # leaving the request closes the connection
     return bytes(body)
-
-
-def _seconds(text: str | None) -> int | None:
-    """Read Retry-After in seconds; the HTTP-date form is not used between gateways and counts as absent."""
-    return int(text) if text is not None and _SECONDS.fullmatch(text) else None

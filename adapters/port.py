@@ -6,6 +6,7 @@ MUST bound its own time; it answers every reply as it came, for a reply is only 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,4 +54,12 @@ class Adapter(Protocol):
 
         At most 640 KB are read, of a list of bundles or events 4 MB.
         """
+        ...
+
+
+class Receiver(Protocol):
+    """One configured address of the own organisation that is told of events."""
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Handover:
+        """POST once, never following a redirect; the answer's body is not kept. Raises as `Adapter.deliver`."""
         ...

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import structlog
 
 from adapters.peer import PeerAdapter
+from adapters.webhook import WebhookAdapter
 from contracts import register
-from gateway.config import Settings
+from gateway.config import Settings, Webhook
 from gateway.core.commands import Command
 from gateway.core.errors import SafehandError
 from gateway.core.tags import child_tags, lane_tag
@@ -26,6 +27,7 @@ from gateway.entries import Journal
 from gateway.home import Home
 from gateway.ports import Exchange, Organisation, Store
 from gateway.store.opening import StoreKeys, open_readonly, open_store
+from gateway.webhooks import Target
 from keys.bundle import KeyBundle
 from keys.http import sign_request
 from keys.keyset import KeySet
@@ -124,6 +126,8 @@ def _exchange(
         inbox=read.inbox,
         protection=read.protection,
         overview=read.overview,
+        events=read.events,
+        webhooks=read.webhooks,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,
@@ -185,6 +189,34 @@ async def reload_bundles(keys: Keys, exchange: Exchange) -> None:
     ring = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys)
     if any(listed.role is not held_elsewhere for listed in ring.not_held()):
         keys.gateway = await asyncio.to_thread(keys.home.keystore("gateway").load)
+
+
+@contextlib.asynccontextmanager
+async def open_target(home: Home, settings: Settings, webhook: Webhook) -> AsyncIterator[Target]:
+    """Open the way to one receiver of events. Raises HomeError where its secret or its authorities cannot be read."""
+    secret = await asyncio.to_thread(home.webhook_secret, settings, webhook)
+    try:
+        receiver = WebhookAdapter(
+            webhook.url,
+            ca_file=home.path / webhook.ca_file if webhook.ca_file else None,
+            allowed_private=webhook.allowed_private,
+            on_loopback=webhook.on_loopback,
+        )
+    except OSError:  # ssl.SSLError is one
+        raise home.webhook_fault(settings, webhook, "ca_file", "cannot be read as certificates") from None
+    try:
+        yield Target(name=webhook.name, types=frozenset(webhook.events), secret=secret, receiver=receiver)
+    finally:
+        await receiver.close()
+
+
+@contextlib.asynccontextmanager
+async def open_targets(home: Home, settings: Settings) -> AsyncIterator[tuple[Target, ...]]:
+    """Open the way to every receiver of events; raises as `open_target`."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield tuple(
+            [await stack.enter_async_context(open_target(home, settings, webhook)) for webhook in settings.webhooks]
+        )
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from adapters.port import Adapter
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
+from gateway.core.events import MessageEvent
 from gateway.core.lifecycle import InboundState, State
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
@@ -191,6 +192,20 @@ class Overview(Protocol):
         ...
 
 
+class Events(Protocol):
+    """What the exchange log tells own clients of messages: ids and states, in the log's order."""
+
+    async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
+        """The first events whose index is greater; -1: from the beginning."""
+        ...
+
+
+class WebhookCursors(Protocol):
+    async def position(self, name: str) -> int | None:
+        """The index before which a receiver has everything; None where it is new."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -215,6 +230,8 @@ class Exchange:
     inbox: Inbox
     protection: Protection
     overview: Overview
+    events: Events
+    webhooks: WebhookCursors
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles
+from gateway.app import NotReadyError, Running, now_utc, open_exchange, open_targets, reload_bundles
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
 from gateway.core.errors import LogInconsistentError, SafehandError
@@ -30,6 +30,7 @@ from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.tls import server_context
+from gateway.webhooks import Webhooks
 from gateway.worker import Worker, guarded
 
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
@@ -88,17 +89,25 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
 
-    async with contextlib.AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
+    async with (
+        open_targets(home, settings) as targets,
+        contextlib.AsyncExitStack() as listeners,
+        asyncio.TaskGroup() as tasks,
+    ):
         await _listen(listeners, home, settings, exchange)
         await _listen_admin(listeners, home, exchange, published)
+        webhooks = Webhooks(targets, exchange)
+        running.waker.append(webhooks.wake)
         working = tasks.create_task(worker.run(), name="worker")
+        posting = tasks.create_task(webhooks.run(), name="webhooks")
         clockwork = tasks.create_task(_jobs(home, running, signer).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
         worker.stop()  # claim nothing more
+        webhooks.stop()
         closing = tasks.create_task(listeners.aclose(), name="closing")  # accept nothing more; answer what is under way
-        _, late = await asyncio.wait({working, closing}, timeout=STOP_WITHIN)
+        _, late = await asyncio.wait({working, posting, closing}, timeout=STOP_WITHIN)
         for task in (*late, clockwork):
             task.cancel()
     await guarded("last-checkpoint", lambda: checkpoint(signer, exchange))

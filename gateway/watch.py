@@ -34,6 +34,7 @@ ALLOWED: Final = frozenset(
         "row",
         "table",
         "task",
+        "webhook",
         # what happened: codes and rules of ours
         "alarm",
         "cause",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import agreement, init, keys, log, message, partner, protect, server
+from gateway.cli import agreement, init, keys, log, message, partner, protect, server, webhook
 from gateway.cli.ending import Commands
 from gateway.home import Home
 
@@ -48,5 +48,6 @@ for command in (
     protect.protect,
     log.log,
     log.db,
+    webhook.webhook,
 ):
     main.add_command(command)

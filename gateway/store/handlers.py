@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from gateway.core import commands
 from gateway.core.commands import Command
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection
+from gateway.core.webhook import PutWebhookCursor
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, webhooks
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -30,6 +31,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Intend: protection.intend,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
+    PutWebhookCursor: webhooks.put_cursor,
 }
 
 

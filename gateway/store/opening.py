@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
+from gateway.store.events import StoredEvents
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
 from gateway.store.migrations import at_head
@@ -31,6 +32,7 @@ from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
+from gateway.store.webhooks import StoredCursors
 from gateway.store.writer import Fatal, Room, Writer
 from gateway.tlog.entry import row_mac
 
@@ -62,6 +64,8 @@ class Readers:
     inbox: StoredInbox
     protection: StoredProtection
     overview: StoredOverview
+    events: StoredEvents
+    webhooks: StoredCursors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,8 @@ def _readers(reader: Reader, own: str) -> Readers:
         inbox=StoredInbox(reader),
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
+        events=StoredEvents(reader),
+        webhooks=StoredCursors(reader),
     )
 
 

@@ -339,3 +339,12 @@ checkpoint: Final = Table(
     _text("note"),
     _number("signed_at"),
 )
+
+# --- webhooks: how far each receiver is in the log
+
+webhook_cursor: Final = Table(
+    "webhook_cursor",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _number("position"),
+)

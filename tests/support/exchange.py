@@ -34,6 +34,7 @@ from gateway.ports import (
 )
 from keys.fingerprint import to_text
 from keys.ring import KeyRing
+from tests.support.events import MemoryCursors, MemoryEvents
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
 from tests.support.memory import (
     Clock,
@@ -116,6 +117,8 @@ class Gateway:
             inbox=MemoryInbox(self.memory),
             protection=MemoryProtection(self.memory),
             overview=MemoryOverview(self.memory),
+            events=MemoryEvents(self.memory),
+            webhooks=MemoryCursors(self.memory),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
