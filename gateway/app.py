@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -26,7 +26,10 @@ from gateway.core.tags import child_tags, lane_tag
 from gateway.entries import Journal
 from gateway.home import Home
 from gateway.ports import Exchange, Organisation, Store
+from gateway.signing import Signing
 from gateway.store.opening import StoreKeys, open_readonly, open_store
+from gateway.store.signer import LogSigner
+from gateway.tlog.entry import row_mac
 from gateway.webhooks import Target
 from keys.bundle import KeyBundle
 from keys.http import sign_request
@@ -104,7 +107,13 @@ def _alarm(name: str, details: Mapping[str, str]) -> None:
 
 
 def _exchange(
-    settings: Settings, keys: Keys, store: Store, read: Any, peer: Any, waker: list[Callable[[], None]]
+    settings: Settings,
+    keys: Keys,
+    store: Store,
+    read: Any,
+    peer: Any,
+    waker: list[Callable[[], None]],
+    look: Callable[[Exchange], Awaitable[None]],
 ) -> Exchange:
     index = keys.index
 
@@ -115,7 +124,7 @@ def _exchange(
     async def in_thread(step: Callable[[], T]) -> T:
         return await asyncio.to_thread(step)
 
-    return Exchange(
+    exchange = Exchange(
         own=Organisation(id=settings.org, name=settings.name, url=settings.public_url),
         vocabulary=register.vocabulary(),
         ring=keys.ring,
@@ -128,6 +137,10 @@ def _exchange(
         overview=read.overview,
         events=read.events,
         webhooks=read.webhooks,
+        arrivals=read.arrivals,
+        enquiries=read.enquiries,
+        tokens=read.tokens,
+        log=read.log,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,
@@ -137,8 +150,10 @@ def _exchange(
         journal=Journal(org=settings.org, origin=settings.log_origin, entropy=secrets.token_bytes),
         asked={},
         wake=wake,
+        sign_log=lambda: look(exchange),
         alarm=_alarm,
     )
+    return exchange
 
 
 @contextlib.asynccontextmanager
@@ -159,7 +174,8 @@ async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> A
             )
         )
         peer = await stack.enter_async_context(_peer(home, settings, keys))
-        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker)
+        signing = Signing(lambda: _signer(home, settings, keys))
+        exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, signing.look)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=waker)
 
@@ -175,9 +191,24 @@ async def open_readonly_exchange(home: Home) -> AsyncIterator[Running]:
         keys=keys.store_keys(),
         alarm=_alarm,
     ) as read:
-        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [])
+        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], _signs_nothing)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=[])
+
+
+def _signer(home: Home, settings: Settings, keys: Keys) -> LogSigner:
+    append, origin = keys.gateway.secrets["append"], settings.log_origin
+    return LogSigner(
+        home.database,
+        home.signer,
+        origin=origin,
+        mac=lambda index, data: row_mac(append, origin, index, data),
+    )
+
+
+async def _signs_nothing(_: Exchange) -> None:
+    """What a reading command has in place of the log's signer."""
+    raise SafehandError("this command only reads (sign-log)")
 
 
 async def reload_bundles(keys: Keys, exchange: Exchange) -> None:

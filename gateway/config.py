@@ -36,7 +36,7 @@ import orjson
 
 from contracts.names import is_organisation
 from contracts.strict import Table, fault, join, parse_toml
-from gateway.core.events import TYPES
+from gateway.core.happened import TYPES
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from adapters.port import Adapter
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
-from gateway.core.events import MessageEvent
 from gateway.core.lifecycle import InboundState, State
+from gateway.core.tokens import Token
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
 from keys.ring import KeyRing
@@ -125,6 +125,34 @@ class OutgoingItem:
     first_attempt_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEntry:
+    """An entry of the exchange log: `data` are the exact bytes hashed, `leaf` their leaf hash."""
+
+    index: int
+    data: bytes
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCheckpoint:
+    """A checkpoint of the own log as signed: `note` are its bytes, `signed_at` in seconds."""
+
+    size: int
+    root: bytes
+    note: bytes
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inclusion:
+    """Why an entry is in the log: `hashes` lead from its leaf to the root of the checkpoint (RFC 6962 section 2.1.1)."""
+
+    entry: LoggedEntry
+    hashes: tuple[bytes, ...]
+    checkpoint: SignedCheckpoint
+
+
 class Store(Protocol):
     """Durable writes. MUST answer only after the commit; MUST apply commands in order of arrival."""
 
@@ -192,18 +220,78 @@ class Overview(Protocol):
         ...
 
 
-class Events(Protocol):
-    """What the exchange log tells own clients of messages: ids and states, in the log's order."""
-
-    async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
-        """The first events whose index is greater; -1: from the beginning."""
-        ...
-
-
 class WebhookCursors(Protocol):
     async def position(self, name: str) -> int | None:
         """The index before which a receiver has everything; None where it is new."""
         ...
+
+
+class Log(Protocol):
+    """The own exchange log, read. MUST NOT answer with a proof that does not hold: LogInconsistentError instead."""
+
+    async def checkpoint(self) -> SignedCheckpoint | None:
+        """The newest signed one; None until the first."""
+        ...
+
+    async def proof(self, index: int) -> Inclusion | None:
+        """That this entry is in the tree of the newest checkpoint; None where that does not reach it (yet)."""
+        ...
+
+    async def consistency(self, size1: int, size2: int) -> tuple[bytes, ...] | None:
+        """That the tree of `size1` begins that of `size2` (RFC 6962 section 2.1.2); None unless 1 <= size1 <= size2 <= entries."""
+        ...
+
+    async def index_of_leaf(self, leaf: bytes) -> int | None: ...
+    async def entries_of(self, message_id: str, limit: int) -> tuple[LoggedEntry, ...]:
+        """The entries that name this message, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent:
+    """What one entry of the exchange log says became of a message: ids and codes. `state` is the one it led to."""
+
+    index: int
+    at_us: int
+    kind: str
+    dir: Literal["in", "out"]
+    message_id: str
+    partner: str
+    thread: str
+    state: State | InboundState
+
+
+class Events(Protocol):
+    """What own clients are told of: the entries that changed a message's state, in the order of the log."""
+
+    async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
+        """The first `limit` whose entry has an index above `index` (-1: from the beginning), ascending."""
+        ...
+
+
+class Arrivals(Protocol):
+    """Partners' messages in the order in which they were kept; what was refused at the door is not among them."""
+
+    async def after(self, place: int, limit: int) -> tuple[tuple[int, InboundMessage], ...]:
+        """The first `limit` with a place above `place` (0: from the beginning), ascending. A place never changes, and
+        what is kept later has a higher one."""
+        ...
+
+
+class Enquiries(Protocol):
+    async def asked(self, tags: Iterable[bytes], since: datetime) -> frozenset[str]:
+        """The partners to whom a `cme.enquiry` with any of these tags was submitted at `since` or later."""
+        ...
+
+
+class Tokens(Protocol):
+    """Tokens of own clients, revoked and expired ones too: whether one is in force is the flow's to say."""
+
+    async def of(self, digest: bytes) -> Token | None:
+        """The token whose text has this SHA-256; one indexed lookup."""
+        ...
+
+    async def all(self) -> tuple[Token, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +320,10 @@ class Exchange:
     overview: Overview
     events: Events
     webhooks: WebhookCursors
+    arrivals: Arrivals
+    enquiries: Enquiries
+    tokens: Tokens
+    log: Log
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
@@ -241,6 +333,7 @@ class Exchange:
     journal: Journal
     asked: dict[str, int]  # when each partner was last asked for its bundles, in seconds; forgotten at a restart
     wake: Callable[[], None]
+    sign_log: Callable[[], Awaitable[None]]  # has a checkpoint signed now, where the log grew since the last
     alarm: Callable[[str, Mapping[str, str]], None]
 
     def jitter(self) -> float:

@@ -18,14 +18,11 @@ from aiohttp import web
 
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, open_targets, reload_bundles
 from gateway.config import Settings
-from gateway.core.commands import PutCheckpoint, ReleaseLeases
-from gateway.core.errors import LogInconsistentError, SafehandError
+from gateway.core.commands import ReleaseLeases
+from gateway.core.errors import SafehandError
 from gateway.home import Home
 from gateway.jobs import Job, Jobs
 from gateway.ports import Exchange
-from gateway.store.signer import LogSigner
-from gateway.tlog.checkpoint import NoteKey, sign_checkpoint
-from gateway.tlog.entry import row_mac
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.exchange import exchange_app, exchange_runner
@@ -84,7 +81,6 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
     exchange, settings = running.exchange, running.settings
     worker = Worker(exchange)
     running.waker.append(worker.wake)
-    signer = _signer(home, running)
 
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
@@ -100,7 +96,7 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
         running.waker.append(webhooks.wake)
         working = tasks.create_task(worker.run(), name="worker")
         posting = tasks.create_task(webhooks.run(), name="webhooks")
-        clockwork = tasks.create_task(_jobs(home, running, signer).run(), name="jobs")
+        clockwork = tasks.create_task(_jobs(running).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
@@ -110,7 +106,7 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
         _, late = await asyncio.wait({working, posting, closing}, timeout=STOP_WITHIN)
         for task in (*late, clockwork):
             task.cancel()
-    await guarded("last-checkpoint", lambda: checkpoint(signer, exchange))
+    await guarded("last-checkpoint", exchange.sign_log)
     log.info("stopped", org=settings.org)
 
 
@@ -139,37 +135,10 @@ async def _listen_admin(
     home.socket.chmod(0o600)
 
 
-def _signer(home: Home, running: Running) -> LogSigner:
-    append = running.keys.gateway.secrets["append"]
-    origin = running.settings.log_origin
-    return LogSigner(
-        home.database,
-        home.signer,
-        origin=origin,
-        mac=lambda index, data: row_mac(append, origin, index, data),
-    )
-
-
-def _jobs(home: Home, running: Running, signer: LogSigner) -> Jobs:
+def _jobs(running: Running) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=lambda: checkpoint(signer, exchange)),),
+        (Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),),
         exchange.clock,
     )
-
-
-async def checkpoint(signer: LogSigner, exchange: Exchange) -> None:
-    """One look of the signer: what the log has grown by is verified, appended to the signer's own tree, and signed."""
-    try:
-        grown = await asyncio.to_thread(signer.advance)
-    except LogInconsistentError as error:
-        exchange.alarm("log-inconsistent", {"cause": str(error)})
-        return
-    if grown is None:
-        return
-    at = int(exchange.clock().timestamp())
-    signing = exchange.ring().log(at)
-    key = NoteKey(name=signing.origin, public=signing.key.public.raw)
-    note = sign_checkpoint(grown, key, signing.key.sign)
-    await exchange.store.write(PutCheckpoint(size=grown.size, root=grown.root, note=note.decode(), signed_at=at))

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 import structlog
 
 from adapters.port import DeliveryError, DeliveryRefusedError, Receiver
-from gateway.core.events import MessageEvent
+from gateway.core.happened import event_type
 from gateway.core.webhook import (
     Arrived,
     Post,
@@ -23,10 +23,10 @@ from gateway.core.webhook import (
     Stopped,
     TryAgain,
     after_attempt,
-    event_post,
     given_up,
+    make_post,
 )
-from gateway.ports import Exchange
+from gateway.ports import Exchange, MessageEvent
 from gateway.worker import guarded
 
 POLL: Final = 1.0  # seconds
@@ -127,7 +127,7 @@ class _Follower:
 
     async def _hand_over(self, event: MessageEvent) -> bool:
         """Whether the target has the event, or does not want it; else what comes next is settled here."""
-        if self._target.types and event.type not in self._target.types:
+        if self._target.types and event_type(event.state) not in self._target.types:
             return True
         exchange = self._exchange
         self._attempts += 1
@@ -153,7 +153,7 @@ class _Follower:
     def _tell_failure(self, event: MessageEvent, told: Told, now: datetime) -> None:
         """To the log at every attempt; to a person at once where only a person can mend it, and once a day while events wait."""
         log.warning("webhook-failed", webhook=self.name, cause=told.cause, attempt=self._attempts)
-        pressing = told.not_allowed or given_up(event, now)
+        pressing = told.not_allowed or given_up(event.at_us, now)
         if pressing and (self._alarmed_at is None or now - self._alarmed_at >= ALARM_EVERY):
             self._alarmed_at = now
             self._exchange.alarm("webhook-failing", {"webhook": self.name, "cause": told.cause})
@@ -177,3 +177,22 @@ async def post_once(target: Target, post: Post, now: datetime) -> Told:
         not_allowed = isinstance(error, DeliveryRefusedError)
         return Told(status=None, retry_after=None, cause=error.code, not_allowed=not_allowed)
     return Told(status=answer.status, retry_after=answer.retry_after, cause=f"answered.{answer.status}")
+
+
+def event_post(event: MessageEvent, origin: str) -> Post:
+    """Return what is sent of an event of the log `origin`: ids and codes.
+
+    An index is given a second time where a database was put back from a backup; the message, its state and the time are not.
+    """
+    kind = event_type(event.state)
+    data = {
+        "message": event.message_id,
+        "partner": event.partner,
+        "thread": event.thread,
+        "direction": event.dir,
+        "index": event.index,
+        "state": event.state.value,
+    }
+    return make_post(
+        kind, event.at_us, data, told=f"{origin} {event.index} {event.at_us} {event.dir} {event.message_id} {kind}"
+    )

@@ -22,7 +22,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.core.commands import Command
-from gateway.core.events import PING, MessageEvent
+from gateway.core.happened import PING
 from gateway.core.retry import wait
 
 PREFIX: Final = b"whsec_"
@@ -106,15 +106,12 @@ def signature(secret: bytes, post_id: str, at: int, body: bytes) -> str:
     return base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
 
 
-def event_post(event: MessageEvent, origin: str) -> Post:
-    """Return what is sent of an event of the log `origin`.
+def make_post(event_type: str, at_us: int, data: Mapping[str, Any], *, told: str) -> Post:
+    """Return what is sent of an event; `told` says which it is.
 
-    Its id is the same in every attempt, and never that of another event, even where a database put back from a backup
-    gives an index a second time.
+    The id is made of `told`: the same in every attempt at one event, and never that of another.
     """
-    told = f"{origin} {event.index} {event.at_us} {event.message} {event.type}"
-    named = hashlib.sha256(told.encode()).hexdigest()
-    return _post(f"evt_{named[:32]}", event.type, event.at_us, event.data())
+    return _post(f"evt_{hashlib.sha256(told.encode()).hexdigest()[:32]}", event_type, at_us, data)
 
 
 def ping_post(nonce: bytes, at_us: int) -> Post:
@@ -137,9 +134,9 @@ def after_attempt(
     return TryAgain(at=now + wait(attempts, asked, jitter))
 
 
-def given_up(event: MessageEvent, now: datetime) -> bool:
-    """Whether an event has waited so long that a person must know; it is tried again all the same."""
-    return now - _instant(event.at_us) >= GIVEN_UP_AFTER
+def given_up(at_us: int, now: datetime) -> bool:
+    """Whether an event of that time has waited so long that a person must know; it is tried again all the same."""
+    return now - _instant(at_us) >= GIVEN_UP_AFTER
 
 
 def _post(post_id: str, event_type: str, at_us: int, data: Mapping[str, Any]) -> Post:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.core import commands
+from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
 from gateway.core.webhook import PutWebhookCursor
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, webhooks
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, tokens, webhooks
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -32,6 +33,9 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
     PutWebhookCursor: webhooks.put_cursor,
+    token_commands.CreateToken: tokens.create,
+    token_commands.RevokeToken: tokens.revoke,
+    token_commands.Remember: tokens.remember,
 }
 
 

@@ -19,17 +19,19 @@ from sqlalchemy import Connection
 from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
-from gateway.store.events import StoredEvents
+from gateway.store.feed import StoredArrivals, StoredEnquiries, StoredEvents
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
 from gateway.store.migrations import at_head
 from gateway.store.outbox import StoredOutbox
 from gateway.store.overview import StoredOverview
 from gateway.store.partners import StoredPartners
+from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.webhooks import StoredCursors
@@ -66,6 +68,10 @@ class Readers:
     overview: StoredOverview
     events: StoredEvents
     webhooks: StoredCursors
+    arrivals: StoredArrivals
+    enquiries: StoredEnquiries
+    tokens: StoredTokens
+    log: StoredLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +144,12 @@ def _readers(reader: Reader, own: str) -> Readers:
         inbox=StoredInbox(reader),
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
-        events=StoredEvents(reader),
         webhooks=StoredCursors(reader),
+        events=StoredEvents(reader, own),
+        arrivals=StoredArrivals(reader),
+        enquiries=StoredEnquiries(reader),
+        tokens=StoredTokens(reader),
+        log=StoredLog(reader),
     )
 
 

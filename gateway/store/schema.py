@@ -273,6 +273,21 @@ intention: Final = Table(
     _blob("mac"),
 )
 
+token: Final = Table(
+    "token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("role"),
+    _text("scopes"),
+    _blob("hash"),
+    _number("created_at"),
+    _number("expires_at"),
+    Column("revoked_at", BigInteger),
+    _blob("mac"),
+    UniqueConstraint("hash"),
+)
+
 # --- the exchange log (log A2)
 
 log_head: Final = Table(

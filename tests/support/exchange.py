@@ -34,8 +34,9 @@ from gateway.ports import (
 )
 from keys.fingerprint import to_text
 from keys.ring import KeyRing
-from tests.support.events import MemoryCursors, MemoryEvents
+from tests.support.client import MemoryArrivals, MemoryEnquiries, MemoryEvents, MemoryTokens
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
+from tests.support.log import MemoryLog, sign
 from tests.support.memory import (
     Clock,
     Entropy,
@@ -59,6 +60,7 @@ from tests.support.messages import (
     transfer,
     transfer_toml,
 )
+from tests.support.webhooks import MemoryCursors
 
 T = TypeVar("T")
 
@@ -119,6 +121,10 @@ class Gateway:
             overview=MemoryOverview(self.memory),
             events=MemoryEvents(self.memory),
             webhooks=MemoryCursors(self.memory),
+            arrivals=MemoryArrivals(self.memory),
+            enquiries=MemoryEnquiries(self.memory),
+            tokens=MemoryTokens(self.memory),
+            log=MemoryLog(self.memory),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
@@ -128,6 +134,7 @@ class Gateway:
             journal=Journal(org=self.own, origin=make_origin(self.own), entropy=self.entropy),
             asked=self.asked,
             wake=lambda: None,
+            sign_log=lambda: sign(self.memory, self.ring),
             alarm=lambda name, _: self.alarms.append(name),
         )
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
 from gateway.core import commands
+from gateway.core import tokens as token_commands
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
@@ -52,6 +53,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
+from tests.support import client
 from tests.support.keys import NOW, payload_of
 
 R = TypeVar("R")
@@ -182,6 +184,7 @@ class Memory:
         self.intentions: dict[bytes, dict[str, int]] = {}
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
         self.cursors: dict[str, int] = {}
+        self.tokens: dict[bytes, token_commands.Token] = {}
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
@@ -498,6 +501,9 @@ class Memory:
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,
         PutWebhookCursor: _put_webhook_cursor,
+        token_commands.CreateToken: client.create,
+        token_commands.RevokeToken: client.revoke,
+        token_commands.Remember: client.remember,
     }
 
     # --- what the readers see

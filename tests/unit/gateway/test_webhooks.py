@@ -7,15 +7,17 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as Verifier
 
 from adapters.port import DeliveryError, DeliveryRefusedError, Handover
 from gateway import webhooks
+from gateway.core.lifecycle import State
 from gateway.core.webhook import PutWebhookCursor, new_secret, read_secret
-from gateway.ports import Exchange
-from gateway.webhooks import Target, Webhooks
+from gateway.ports import Exchange, MessageEvent
+from gateway.webhooks import Target, Webhooks, event_post
 from tests.support.exchange import Gateway, make_town
 from tests.support.memory import Memory
 from tests.support.store import make_event, make_receive
@@ -238,3 +240,45 @@ async def test_what_is_posted_is_signed_with_the_targets_secret_at_the_time_of_t
 
 def test_a_target_does_not_show_its_secret() -> None:
     assert "kkkk" not in repr(make_target(Listener()))
+
+
+# --- what is told
+
+
+def make_told(**changes: Any) -> MessageEvent:
+    members: dict[str, Any] = {
+        "index": 7,
+        "at_us": 1_000_000,
+        "kind": "delivered",
+        "dir": "out",
+        "message_id": "019bbd3c-8ac0-7abc-8def-0123456789ab",
+        "partner": "la-850",
+        "thread": "019bbd3c-8ac0-7abc-8def-0123456789ab",
+        "state": State.DELIVERED,
+    }
+    return MessageEvent(**{**members, **changes})
+
+
+def test_an_event_is_ids_and_codes() -> None:
+    assert json.loads(event_post(make_told(), "log/1").body) == {
+        "type": "message.delivered",
+        "timestamp": "1970-01-01T00:00:01Z",
+        "data": {
+            "message": "019bbd3c-8ac0-7abc-8def-0123456789ab",
+            "partner": "la-850",
+            "thread": "019bbd3c-8ac0-7abc-8def-0123456789ab",
+            "direction": "out",
+            "index": 7,
+            "state": "delivered",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"index": 8}, {"at_us": 2}, {"message_id": "019bbd3c-8ac0-7abc-8def-0123456789ac"}, {"state": State.REJECTED}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_event_has_another_id_even_at_an_index_given_again(change: dict[str, Any]) -> None:
+    assert event_post(make_told(**change), "log/1").id != event_post(make_told(), "log/1").id
+    assert event_post(make_told(), "log/2").id != event_post(make_told(), "log/1").id

@@ -1,0 +1,45 @@
+"""Signing the exchange log: what the signer lets through gets the log key's signature and is published (log A4).
+
+One for each open exchange. The signer's memory is read when it is first asked for, so that a command that never signs
+never needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.core.commands import PutCheckpoint
+from gateway.core.errors import LogInconsistentError
+from gateway.ports import Exchange
+from gateway.store.signer import LogSigner
+from gateway.tlog.checkpoint import NoteKey, sign_checkpoint
+
+
+class Signing:
+    """Looks at the log, one look at a time."""
+
+    def __init__(self, make: Callable[[], LogSigner]) -> None:
+        self._make = make
+        self._signer: LogSigner | None = None
+        self._one = asyncio.Lock()
+
+    async def look(self, exchange: Exchange) -> None:
+        """What the log has grown by is verified, appended to the signer's own tree, and signed; else an alarm."""
+        async with self._one:
+            try:
+                if self._signer is None:
+                    self._signer = self._make()
+                grown = await asyncio.to_thread(self._signer.advance)
+            except LogInconsistentError as error:
+                exchange.alarm("log-inconsistent", {"cause": str(error)})
+                return
+            if grown is None:
+                return
+            at = int(exchange.clock().timestamp())
+            signing = exchange.ring().log(at)
+            key = NoteKey(name=signing.origin, public=signing.key.public.raw)
+            note = sign_checkpoint(grown, key, signing.key.sign)
+            await exchange.store.write(
+                PutCheckpoint(size=grown.size, root=grown.root, note=note.decode(), signed_at=at)
+            )

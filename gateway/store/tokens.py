@@ -1,0 +1,101 @@
+"""Tokens of own clients, as rows that decide (log A6), and the answers kept for their idempotency keys."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import select, update
+
+from gateway.core.errors import IdempotencyConflictError
+from gateway.core.tokens import CreateToken, Remember, RevokeToken, Scope, Token
+from gateway.store.cells import as_blob
+from gateway.store.readers import Reader
+from gateway.store.schema import command
+from gateway.store.schema import token as table
+from gateway.store.transaction import Transaction
+
+_SCOPES: Final = frozenset(scope.value for scope in Scope)
+
+
+def create(tx: Transaction, create: CreateToken) -> None:
+    """Put the row in, with its mac, and log it."""
+    token = create.token
+    tx.insert_sealed(
+        table,
+        id=token.id,
+        name=token.name,
+        role=token.role,
+        scopes=" ".join(sorted(token.scopes)),
+        hash=create.digest,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+    )
+    tx.append(create.entry)
+
+
+def revoke(tx: Transaction, revoke: RevokeToken) -> bool:
+    """Write the row again with the time of its end; one that fails its mac is refused everywhere as it is."""
+    rows = tx.read_sealed(table, table.c.id == revoke.id)
+    if not rows or rows[0]["revoked_at"] is not None:
+        return False
+    row = {name: value for name, value in rows[0].items() if name != "mac"}
+    sealed = tx.seal.sealed(table, row | {"revoked_at": revoke.at})
+    tx.change_touched(
+        update(table).where(table.c.id == revoke.id).values(revoked_at=sealed["revoked_at"], mac=sealed["mac"])
+    )
+    tx.append(revoke.entry)
+    return True
+
+
+def remember(tx: Transaction, remember: Remember) -> bytes:
+    """Keep an answer; a request that was answered meanwhile keeps its first."""
+    request = remember.idempotency
+    seen = tx.read_touched(
+        select(command.c.request_digest, command.c.response).where(
+            command.c.client == request.client, command.c.idempotency_key == request.key
+        )
+    )
+    if seen:
+        if seen[0].request_digest != request.request_digest:
+            raise IdempotencyConflictError("another request had this key")
+        return bytes(seen[0].response)
+    tx.insert(
+        command,
+        client=request.client,
+        idempotency_key=request.key,
+        request_digest=request.request_digest,
+        response=request.response,
+    )
+    return request.response
+
+
+class StoredTokens:
+    """`ports.Tokens` on the table."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def of(self, digest: bytes) -> Token | None:
+        rows = await self._reader.rows(select(table).where(table.c.hash == digest))
+        found = [row for row in rows if hmac.compare_digest(as_blob(row["hash"]), digest)]
+        good = self._reader.seal.checked(table, found)
+        return _token(good[0]) if good else None
+
+    async def all(self) -> tuple[Token, ...]:
+        rows = await self._reader.rows(select(table).order_by(table.c.created_at, table.c.id))
+        return tuple(map(_token, self._reader.seal.checked(table, rows)))
+
+
+def _token(row: Mapping[str, Any]) -> Token:
+    return Token(
+        id=row["id"],
+        name=row["name"],
+        role=row["role"],
+        scopes=frozenset(Scope(name) for name in row["scopes"].split() if name in _SCOPES),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )
