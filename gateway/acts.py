@@ -17,7 +17,7 @@ from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
 from contracts.names import is_message_type
-from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection
+from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection, tokens
 from gateway.arguments import Arguments
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
@@ -32,6 +32,7 @@ from gateway.summaries import (
     outbound_header,
     partner_line,
     receipt_summary,
+    token_line,
 )
 from keys.fingerprint import to_text, to_words
 
@@ -301,6 +302,31 @@ def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
             raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
 
 
+# --- tokens of case systems
+
+
+async def token_create(exchange: Exchange, given: Arguments) -> Any:
+    """The one answer that holds a token's text."""
+    made = await tokens.create(
+        given.text("name"),
+        given.text("role"),
+        given.texts("scopes"),
+        given.whole("expires_days"),
+        exchange,
+        by=given.maybe("by"),
+    )
+    return token_line(made.token, exchange.clock()) | {"token": made.text}
+
+
+async def token_list(exchange: Exchange, _: Arguments) -> Any:
+    return [token_line(token, exchange.clock()) for token in await exchange.tokens.all()]
+
+
+async def token_revoke(exchange: Exchange, given: Arguments) -> Any:
+    await tokens.revoke(given.text("id"), exchange, by=given.maybe("by"))
+    return {"id": given.text("id"), "state": "revoked"}
+
+
 READING: Mapping[str, Act] = {
     "agreement.context": agreement_context,
     "agreement.fields": agreement_fields,
@@ -316,6 +342,7 @@ READING: Mapping[str, Act] = {
     "partner.list": partner_list,
     "protect.list": protect_list,
     "status": status,
+    "token.list": token_list,
 }
 WRITING: Mapping[str, Act] = {
     "agreement.propose": agreement_propose,
@@ -331,6 +358,8 @@ WRITING: Mapping[str, Act] = {
     "protect.add": protect_add,
     "protect.remove": protect_remove,
     "send": send,
+    "token.create": token_create,
+    "token.revoke": token_revoke,
 }
 
 

@@ -34,6 +34,18 @@ class Arguments:
             raise SubmissionRefusedError("argument.malformed", name, f"one of {', '.join(choices)}")
         return choices[value]
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.values.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise SubmissionRefusedError("argument.malformed", name, "a list of texts is needed")
+        return tuple(value)
+
+    def whole(self, name: str) -> int:
+        value = self.values.get(name)
+        if type(value) is not int:
+            raise SubmissionRefusedError("argument.malformed", name, "a whole number is needed")
+        return value
+
     def flag(self, name: str) -> bool:
         return self.values.get(name) is True
 

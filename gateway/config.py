@@ -13,6 +13,8 @@ Example (everything after `listen` may be left out):
     [partners]
     allowed_private = ["127.0.0.1", "10.20.0.0/16"]
     ca_file = "secrets/partners-ca.crt"
+    [metrics]
+    listen = "127.0.0.1:9464"
     [[webhook]]
     name = "case-system"
     url = "https://cases.a.example/safehand"
@@ -21,7 +23,8 @@ Example (everything after `listen` may be left out):
     allowed_private = ["10.30.0.5"]
     ca_file = "secrets/inside-ca.crt"
 
-Strict: an unknown key is refused, for a misspelt one would leave its default in force. Errors name file, key and rule.
+Strict: an unknown key is refused, for a misspelt one would leave its default in force. Errors name file, key and rule,
+and every one of them is told at once.
 """
 
 from __future__ import annotations
@@ -29,19 +32,21 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from contracts.names import is_organisation
-from contracts.strict import Table, fault, join, parse_toml
+from contracts.strict import FileError, Problem, Table, fault, join, parse_toml
 from gateway.core.happened import TYPES
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TLS_CERTIFICATE: Final = "secrets/tls.crt"
 TLS_KEY: Final = "secrets/tls.key"
+METRICS_LISTEN: Final = ("127.0.0.1", 9464)  # loopback: what is told there is nobody else's
 _NAME_LIMIT = 200  # code points: what a key bundle allows for a name (envelope section 10)
 _ORIGIN_LIMIT = 200
 
@@ -96,6 +101,7 @@ class Settings:
     allowed_private: tuple[Network, ...] = ()
     ca_file: str | None = None
     webhooks: tuple[Webhook, ...] = ()
+    metrics_listen: tuple[str, int] = METRICS_LISTEN
 
 
 def default_origin(org: str) -> str:
@@ -104,8 +110,30 @@ def default_origin(org: str) -> str:
 
 
 def read_settings(data: bytes, *, file: str) -> Settings:
-    """Return the settings of a file's bytes; `file` is its name in errors. Raises contracts' FileError."""
-    return settings_from(parse_toml(data, file=file), file=file)
+    """Return the settings of a file's bytes; `file` is its name in errors. Raises contracts' FileError with every fault."""
+    values = parse_toml(data, file=file)
+    found = faults(values, file=file)
+    if found:
+        raise FileError(file, found)
+    return settings_from(values, file=file)
+
+
+def faults(values: Mapping[str, Any], *, file: str) -> tuple[Problem, ...]:
+    """Return everything wrong with the file's tables, of a list its first wrong item: after each fault its key is taken
+    out, or given a sound value, and the rest is read again."""
+    found: list[Problem] = []
+    rest = deepcopy(dict(values))
+    while True:
+        try:
+            settings_from(rest, file=file)
+        except FileError as error:
+            (problem,) = error.problems
+            if any(problem.key == known.key for known in found):
+                return tuple(found)  # it cannot be mended from here: what follows it stays unread
+            found.append(problem)
+            _mend(rest, problem.key)
+        else:
+            return tuple(found)
 
 
 def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
@@ -130,6 +158,7 @@ def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
         allowed_private=allowed_private,
         ca_file=ca_file,
         webhooks=_webhooks(top),
+        metrics_listen=_metrics(top.optional_table("metrics")),
     )
     top.done()
     return settings
@@ -137,13 +166,11 @@ def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
 
 def write_settings(settings: Settings) -> str:
     """Return the text of the file that reads back as these settings, with every default spelt out; no secret stands in it."""
-    host, port = settings.listen
-    shown = f"[{host}]" if ":" in host else host
     lines = [
         _line("org", settings.org),
         _line("name", settings.name),
         _line("public_url", settings.public_url),
-        _line("listen", f"{shown}:{port}"),
+        _line("listen", address_text(settings.listen)),
         _line("log_origin", settings.log_origin),
         "\n[tls]\n",
         _line("certificate", settings.tls_certificate),
@@ -153,6 +180,7 @@ def write_settings(settings: Settings) -> str:
     ]
     if settings.ca_file is not None:
         lines.append(_line("ca_file", settings.ca_file))
+    lines += ["\n[metrics]\n", _line("listen", address_text(settings.metrics_listen))]
     for webhook in settings.webhooks:
         lines += _webhook_lines(webhook)
     return "".join(lines)
@@ -173,6 +201,12 @@ def _webhook_lines(webhook: Webhook) -> list[str]:
     return lines
 
 
+def address_text(address: tuple[str, int]) -> str:
+    """Return host and port as the file has them."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _line(key: str, value: str | list[str]) -> str:
     return f"{key} = {orjson.dumps(value).decode()}\n"  # JSON's strings and arrays of them are TOML's
 
@@ -185,10 +219,10 @@ def _public_url(top: Table) -> str:
     return url
 
 
-def _listen(top: Table) -> tuple[str, int]:
-    match = _LISTEN.fullmatch(top.text("listen"))
+def _listen(table: Table) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(table.text("listen"))
     if match is None or int(match[2]) > _PORT_LIMIT:
-        raise top.fault("listen", "must be host:port, an IPv6 address in brackets")
+        raise table.fault("listen", "must be host:port, an IPv6 address in brackets")
     return match[1].strip("[]"), int(match[2])
 
 
@@ -205,6 +239,14 @@ def _tls(table: Table | None) -> tuple[str, str]:
     certificate, key = table.optional_text("certificate"), table.optional_text("key")
     table.done()
     return certificate or TLS_CERTIFICATE, key or TLS_KEY
+
+
+def _metrics(table: Table | None) -> tuple[str, int]:
+    if table is None:
+        return METRICS_LISTEN
+    listen = _listen(table)
+    table.done()
+    return listen
 
 
 def _partners(table: Table | None) -> tuple[tuple[Network, ...], str | None]:
@@ -271,3 +313,24 @@ def _network(text: str, place: str, file: str) -> Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise fault(file, place, "must be an IP address, or a network such as 10.20.0.0/16") from None
+
+
+_SOUND: Final[Mapping[str, Any]] = {
+    "org": "a",
+    "name": "a",
+    "public_url": "https://a.example",
+    "listen": "127.0.0.1:1",
+    "metrics.listen": "127.0.0.1:1",
+}
+
+
+def _mend(values: dict[str, Any], key: str) -> None:
+    """Put a sound value in the place of a required key, and take any other out: of a list with a wrong item all of it."""
+    *outer, last = key.partition("[")[0].split(".")
+    place: Any = values
+    for name in outer:
+        place = place.get(name, {})
+    if key in _SOUND:
+        place[last] = _SOUND[key]
+    else:
+        place.pop(last, None)

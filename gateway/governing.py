@@ -43,6 +43,14 @@ class EventRejectedError(SafehandError):
     code = "event.rejected"
 
 
+class GovernedBreachError(ContractBreachError):
+    """Breaches of one agreement, which the client is told beside them."""
+
+    def __init__(self, breaches: tuple[Breach, ...], agreement: tlog_entry.AgreementRef) -> None:
+        self.agreement = agreement
+        super().__init__(breaches)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldAgreement:
     """An agreement this gateway holds: its file, compiled, and where it stands by the events of both parties."""

@@ -26,7 +26,7 @@ from gateway.core.errors import (
     SubmissionRefusedError,
 )
 from gateway.core.ids import new_message_id
-from gateway.core.lifecycle import ReceiptEvent
+from gateway.core.lifecycle import InboundState, ReceiptEvent
 from gateway.core.message import CLOCK_SKEW, DAY, PUSH_LIFETIME, ClaimedMessage, OpenedMessage
 from gateway.core.payload import Payload
 from gateway.governing import HeldAgreement
@@ -299,6 +299,26 @@ async def open_by(
     if message is None or message.inner is None:  # acknowledged a line above, and never taken away
         raise LogInconsistentError("a message that was just acknowledged is gone")
     return message, message.inner
+
+
+async def release(
+    message_id: str, sender: str, role: str, exchange: Exchange, *, by: str
+) -> tuple[InboundMessage, Payload]:
+    """Give the content to a case system: log 'released' with the role it stands for, then show it. No state changes, and
+    no receipt goes: that a system read it says nothing of a person."""
+    message = await exchange.inbox.message(message_id, sender)
+    if message is None:
+        raise SubmissionRefusedError("message.unknown", "id", "no such message")
+    if message.state is InboundState.REFUSED:
+        raise SubmissionRefusedError("message.refused", "id", "this message was refused: there is nothing to open")
+    if message.inner is None:
+        raise SubmissionRefusedError("message.destroyed", "id", "its content was destroyed when its time was over")
+    payload = circumstances.payload_of(message.inner)
+    kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
+    what = entries.Circumstance(role=role, by=by, outcome="case-system")
+    entry = entries.about_message(exchange.journal, "released", exchange.clock(), _about(kept, None), what)
+    await exchange.store.write(commands.Record(entry=entry))
+    return message, payload
 
 
 async def _acknowledge(

@@ -12,6 +12,7 @@ from contracts.check import ProtectedKind
 from gateway import entries, two_people
 from gateway.core import commands
 from gateway.core.errors import SubmissionRefusedError
+from gateway.core.halves import name_of
 from gateway.ports import Exchange
 
 
@@ -21,16 +22,25 @@ async def add(child: Mapping[str, Any], kinds: frozenset[ProtectedKind], exchang
 
 
 async def remove(
-    child: Mapping[str, Any], kinds: frozenset[ProtectedKind], exchange: Exchange, *, by: str, alone: bool
+    child: Mapping[str, Any],
+    kinds: frozenset[ProtectedKind],
+    exchange: Exchange,
+    *,
+    by: str,
+    alone: bool,
+    through: str | None = None,
 ) -> tuple[int, tuple[str, ...]]:
-    """Take a child off the list once two different people said so; return how many rows went, and who has said so."""
+    """Take a child off the list once two different people said so; return how many rows went, and who has said so.
+
+    `through` is the token that this half came through, if any.
+    """
     tags = _tags(child, exchange)
     act = ("protection-remove", *sorted(kinds), *sorted(tag.hex() for tag in tags))
-    people = await two_people.confirm(act, by, exchange, now=exchange.clock())
+    people = await two_people.confirm(act, by, exchange, now=exchange.clock(), through=through)
     if len(people) < 2 and not alone:
         return 0, people
     outcome = "removed.single-person" if len(people) < 2 else "removed"
-    removed = await _write(tags, kinds, exchange, add=False, by=", ".join(people), outcome=outcome)
+    removed = await _write(tags, kinds, exchange, add=False, by=", ".join(map(name_of, people)), outcome=outcome)
     return removed, people
 
 

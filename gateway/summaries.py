@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core import receipt
+from gateway.core.tokens import Token
 from gateway.governing import HeldAgreement
 from gateway.ports import InboundMessage, OutboundMessage, Partner
 from keys.bundle import KeyBundle
@@ -99,6 +100,20 @@ def agreement_line(held: HeldAgreement) -> dict[str, Any]:
         "signed_by": sorted(state.signed_by),
         "suspended_by": sorted({suspension.org for suspension in state.suspensions}),
         "alarms": [{"org": a.org, "n": a.n, "fault": a.fault.value} for a in state.alarms],
+    }
+
+
+def token_line(token: Token, now: datetime) -> dict[str, Any]:
+    at = int(now.timestamp())
+    state = "revoked" if token.revoked_at is not None else "in force" if token.in_force(at) else "expired"
+    return {
+        "id": token.id,
+        "name": token.name,
+        "role": token.role,
+        "scopes": sorted(token.scopes),
+        "state": state,
+        "created": moment(token.created_at),
+        "expires": moment(token.expires_at),
     }
 
 

@@ -11,21 +11,27 @@ from datetime import datetime, timedelta
 from contracts.document import write_wire
 from gateway.core import commands
 from gateway.core.errors import SubmissionRefusedError
+from gateway.core.halves import half
 from gateway.ports import Exchange
 
 VALID_FOR = timedelta(days=7)  # a half act older than this does not count
 _LONGEST_NAME = 70
 
 
-async def confirm(act: tuple[str, ...], by: str, exchange: Exchange, *, now: datetime) -> tuple[str, ...]:
-    """Record that `by` states `act`; return everyone who has, sorted. Two names differ in more than case and space."""
+async def confirm(
+    act: tuple[str, ...], by: str, exchange: Exchange, *, now: datetime, through: str | None = None
+) -> tuple[str, ...]:
+    """Record that `by` states `act`; return everyone who has, sorted. Two names differ in more than case and space.
+
+    `through` is the token that it came through, None at the command line: two names through one token are one person.
+    """
     name = " ".join(by.split()).casefold()
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise SubmissionRefusedError("by.malformed", "by", f"a name of 1 to {_LONGEST_NAME} characters")
     return await exchange.store.write(
         commands.Intend(
             act=hashlib.sha256(write_wire(list(act))).digest(),
-            by=name,
+            by=half(name, through),
             now=int(now.timestamp()),
             not_before=int((now - VALID_FOR).timestamp()),
         )

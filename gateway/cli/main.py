@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import agreement, init, keys, log, message, partner, protect, server, webhook
+from gateway.cli import agreement, init, keys, log, message, partner, protect, server, token, webhook
 from gateway.cli.ending import Commands
 from gateway.home import Home
 
@@ -46,6 +46,7 @@ for command in (
     message.message,
     message.status,
     protect.protect,
+    token.token,
     log.log,
     log.db,
     webhook.webhook,

@@ -418,8 +418,8 @@ class Protect(Command[int]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intend(Command[tuple[str, ...]]):
     """One person's half of an act that needs two; answers the names that stated the same act, this one included.
-    `act` is the SHA-256 of the act in full; half acts older than `not_before` do not count.
-    Two halves that met are used up."""
+    `act` is the SHA-256 of the act in full; half acts older than `not_before` do not count, nor do those that are not
+    independent of this one (`core.halves`). Two halves that met are used up."""
 
     act: bytes
     by: str

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import and_, delete, or_, select
 
 from gateway.core.commands import Intend, Protect
+from gateway.core.halves import independent
 from gateway.store import lanes
 from gateway.store.readers import Reader
 from gateway.store.schema import intention
@@ -44,7 +45,8 @@ def intend(tx: Transaction, intend: Intend) -> tuple[str, ...]:
     """Keep one half. Two halves are used up by being answered, so that the next such act needs two again."""
     mine = and_(intention.c.act == intend.act, intention.c.by == intend.by)
     tx.change(delete(intention).where(or_(mine, intention.c.stated_at < intend.not_before)))
-    others = {row["by"] for row in tx.read_sealed(intention, intention.c.act == intend.act)}
+    stated = {row["by"] for row in tx.read_sealed(intention, intention.c.act == intend.act)}
+    others = {by for by in stated if independent(by, intend.by)}
     if others:
         tx.change(delete(intention).where(intention.c.act == intend.act))
     else:

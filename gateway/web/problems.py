@@ -26,6 +26,8 @@ from gateway.core.errors import (
     SafehandError,
     SubmissionRefusedError,
 )
+from gateway.core.tokens import TokenScopeError, TokenUnknownError
+from gateway.enquiries import NeedsApproverError
 from gateway.governing import EventRejectedError
 from gateway.home import HomeError
 from gateway.web.tls import TlsError
@@ -58,6 +60,9 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (ReceiptRejectedError, 422, EXIT_REFUSED, "The receipt proves nothing"),
     (EnvelopeRejectedError, 422, EXIT_REFUSED, "The envelope cannot be read"),
     (EventRejectedError, 422, EXIT_REFUSED, "The agreement event proves nothing"),
+    (TokenUnknownError, 401, EXIT_REFUSED, "No token that is in force"),
+    (TokenScopeError, 403, EXIT_REFUSED, "The token does not allow this"),
+    (NeedsApproverError, 403, EXIT_REFUSED, "A person with more standing is needed"),
     (BusyError, 503, EXIT_TEMPORARY, "Too much at once: try again"),
     (NotYetError, 503, EXIT_TEMPORARY, "Not possible yet: try again"),
     (HeadsMovedError, 503, EXIT_TEMPORARY, "The agreement changed meanwhile: try again"),

@@ -30,6 +30,7 @@ from gateway.core.errors import (
     LogInconsistentError,
     ReceiptRejectedError,
 )
+from gateway.core.halves import independent
 from gateway.core.lifecycle import (
     TRANSITIONS,
     Event,
@@ -425,8 +426,9 @@ class Memory:
     def _intend(self, command: commands.Intend) -> tuple[str, ...]:
         """Two halves are used up by being answered, so that the next such act needs two again."""
         said = self.intentions.setdefault(command.act, {})
-        others = {name for name, at in said.items() if at >= command.not_before and name != command.by}
-        self.intentions[command.act] = {} if others else {command.by: command.now}
+        valid = {by: at for by, at in said.items() if at >= command.not_before}
+        others = {by for by in valid if independent(by, command.by)}
+        self.intentions[command.act] = {} if others else {**valid, command.by: command.now}
         return tuple(sorted({*others, command.by}))
 
     def _claim_outgoing(self, command: commands.ClaimOutgoing) -> bool:

@@ -44,6 +44,7 @@ def test_four_lines_are_enough_and_the_rest_has_safe_defaults() -> None:
         tls_key="secrets/tls.key",
         allowed_private=(),
         ca_file=None,
+        metrics_listen=("127.0.0.1", 9464),
     )
 
 
@@ -58,8 +59,11 @@ key = "secrets/other.key"
 [partners]
 allowed_private = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
 ca_file = "secrets/ca.crt"
+[metrics]
+listen = "[::1]:9999"
 """
     )
+    assert settings.metrics_listen == ("::1", 9999)
     assert settings.log_origin == "log.a.example/1"
     assert (settings.tls_certificate, settings.tls_key) == ("/etc/tls/chain.pem", "secrets/other.key")
     networks = ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")
@@ -80,6 +84,7 @@ def test_missing_key_is_named(key: str) -> None:
         ('passphrase = "x"', "passphrase"),
         ('[tls]\nversion = "1.2"', "tls.version"),
         ("[partners]\nverify = false", "partners.verify"),
+        ('[metrics]\nlisten = "127.0.0.1:1"\npath = "/m"', "metrics.path"),
         ("[logging]\nlevel = 1", "logging"),
     ],
 )
@@ -138,6 +143,39 @@ def test_what_is_no_toml_is_refused_with_the_file_named(data: bytes) -> None:
         read_settings(data, file="config.toml")
 
 
+def test_every_fault_is_told_at_once() -> None:
+    text = """
+org = "LA-207"
+name = "Invented Council"
+listen = 8443
+log_origin = "with space"
+surprise = true
+[partners]
+allowed_private = ["10.0.0.0/8", "nowhere", "300.0.0.1"]
+verify = false
+[metrics]
+listen = "9464"
+"""
+    with pytest.raises(FileError) as caught:
+        read(text)
+    assert {problem.key for problem in caught.value.problems} == {
+        "org",
+        "public_url",
+        "listen",
+        "log_origin",
+        "surprise",
+        "partners.allowed_private[1]",
+        "partners.verify",
+        "metrics.listen",
+    }
+
+
+@pytest.mark.parametrize("text", ['"odd key" = 1', '"a.b" = 1', "metrics = 5", "[metrics]", 'tls = []\npartners = "x"'])
+def test_telling_every_fault_comes_to_an_end(text: str) -> None:
+    with pytest.raises(FileError):
+        read(LEAST + text)
+
+
 def test_ipv6_listener_is_written_in_brackets_and_held_without() -> None:
     assert read(replaced("listen", '"[::1]:8443"')).listen == ("::1", 8443)
 
@@ -160,6 +198,7 @@ def all_settings(draw: st.DrawFn) -> Settings:
         tls_key=draw(_PLAIN),
         allowed_private=tuple(draw(st.lists(networks, max_size=3, unique=True))),
         ca_file=draw(st.none() | _PLAIN),
+        metrics_listen=(draw(st.sampled_from(["127.0.0.1", "::1"])), draw(st.integers(1, 65_535))),
     )
 
 

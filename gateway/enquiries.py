@@ -1,0 +1,102 @@
+"""Enquiries: "is this child known to you?", asked of several councils; and how many may be asked about one child.
+
+Drives `outbound.accept` for each council. Who asks more than five about one child within thirty days needs the standing of
+an approver: the councils asked before are found by the child's keyed tags, so that splitting a request changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from contracts.breach import ContractBreachError
+from contracts.document import read_loose
+from contracts.errors import DocumentError
+from gateway import outbound
+from gateway.core.errors import SafehandError, SubmissionRefusedError
+from gateway.core.message import Submission
+from gateway.core.payload import PAYLOAD_LIMIT
+from gateway.ports import Exchange
+
+ENQUIRY: Final = "cme.enquiry"
+APPROVER: Final = "approver"
+MOST: Final = 5  # flows section 1.5
+RECENT: Final = timedelta(days=30)
+
+
+class NeedsApproverError(SafehandError):
+    """More councils would be asked about one child than an officer may ask."""
+
+    code = "enquiry.needs-approver"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enquiry:
+    """One question to several councils; `role` is the staff role that asks. `key` is the client's for all of it."""
+
+    partners: tuple[str, ...]
+    facts: Mapping[str, str | bool]
+    body: bytes = field(repr=False)
+    client: str
+    key: str
+    role: str
+    by: str | None
+
+
+async def submit(submission: Submission, role: str, exchange: Exchange) -> bytes:
+    """`outbound.accept`, behind the limit where the message is an enquiry."""
+    if submission.type == ENQUIRY:
+        await check_reach(submission.body, (submission.partner,), role, exchange)
+    return await outbound.accept(submission, exchange)
+
+
+async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | Exception], ...]:
+    """Limit -> one submission for each council; return what became of each, its answer or its refusal.
+
+    Raises NeedsApproverError before anything is sent; what is no refusal of one submission ends all of it.
+    """
+    await check_reach(enquiry.body, enquiry.partners, enquiry.role, exchange)
+    results: list[tuple[str, bytes | Exception]] = []
+    template = Submission(
+        partner="",
+        type=ENQUIRY,
+        body=enquiry.body,
+        facts=enquiry.facts,
+        client=enquiry.client,
+        key=enquiry.key,
+        on_behalf_of=None,
+        partner_for=None,
+        agreement=None,
+        thread=None,
+        replaces=None,
+        by=enquiry.by,
+    )
+    for partner in enquiry.partners:
+        # a key of its own for each, so that a repeat of an interrupted request sends nothing twice
+        one = replace(template, partner=partner, key=f"{enquiry.key} {partner}")
+        try:
+            results.append((partner, await outbound.accept(one, exchange)))
+        except (ContractBreachError, SubmissionRefusedError) as refusal:
+            results.append((partner, refusal))
+    return tuple(results)
+
+
+async def check_reach(body: bytes, partners: tuple[str, ...], role: str, exchange: Exchange) -> None:
+    """Raise NeedsApproverError where these councils and those asked lately are more than five, and no approver asks."""
+    if role == APPROVER:
+        return
+    since = exchange.clock() - RECENT
+    before = await exchange.enquiries.asked(exchange.tags(_read(body)), since)
+    if not set(partners) <= before and len(before | set(partners)) > MOST:
+        raise NeedsApproverError(f"more than {MOST} councils asked about one child within {RECENT.days} days")
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """The body, for its tags; what is wrong with it the submission will say."""
+    try:
+        body = read_loose(data, limit=PAYLOAD_LIMIT)
+    except DocumentError:
+        return {}
+    return body if isinstance(body, dict) else {}

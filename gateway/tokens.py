@@ -1,0 +1,110 @@
+"""Tokens of case systems: made, listed, revoked, and asked for at the door of the API.
+
+Made and revoked by an operator alone (command line, admin socket), each time with an entry in the exchange log. A token
+row that fails its mac counts as absent: whoever can write to the database cannot plant one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway import entries
+from gateway.core.errors import SubmissionRefusedError
+from gateway.core.message import DAY
+from gateway.core.tokens import (
+    CreateToken,
+    RevokeToken,
+    Scope,
+    Token,
+    TokenScopeError,
+    TokenUnknownError,
+    digest_of,
+    new_text,
+)
+from gateway.ports import Exchange
+
+MOST_DAYS: Final = 400
+_ID_BYTES: Final = 8
+_ROLE: Final = re.compile(r"[a-z][a-z_-]{0,39}")  # as a log entry holds it: no digits, so no staff number
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """A token just made: the only place where its text ever is."""
+
+    token: Token
+    text: str = field(repr=False)
+
+
+async def create(
+    name: str, role: str, scopes: Iterable[str], days: int, exchange: Exchange, *, by: str | None
+) -> NewToken:
+    """Name, role, scopes and days checked -> text drawn -> its digest kept and logged; the text is returned, once."""
+    if not _NAME.fullmatch(name):
+        raise SubmissionRefusedError(
+            "token.name", "name", "letters, digits and inner spaces, dots, hyphens and underscores, 64 at most"
+        )
+    if not _ROLE.fullmatch(role):
+        raise SubmissionRefusedError(
+            "role.malformed", "role", "lower-case letters, hyphens and underscores, 40 at most"
+        )
+    if not 1 <= days <= MOST_DAYS:
+        raise SubmissionRefusedError("token.lifetime", "expires_days", f"1 to {MOST_DAYS} days")
+    allowed = frozenset(map(_scope, scopes))
+    if not allowed:
+        raise SubmissionRefusedError("token.scopes", "scope", "at least one is needed")
+    now = exchange.clock()
+    at, text = int(now.timestamp()), new_text(exchange.entropy)
+    token = Token(
+        id=exchange.entropy(_ID_BYTES).hex(),
+        name=name,
+        role=role,
+        scopes=allowed,
+        created_at=at,
+        expires_at=at + days * DAY,
+        revoked_at=None,
+    )
+    digest = digest_of(text)
+    assert digest is not None  # noqa: S101 - `new_text` makes texts of the one form
+    what = entries.Circumstance(outcome="created", role=role, by=by)
+    entry = entries.about_own(exchange.journal, "token-created", now, what)
+    await exchange.store.write(CreateToken(token=token, digest=digest, entry=entry))
+    return NewToken(token=token, text=text)
+
+
+async def revoke(token_id: str, exchange: Exchange, *, by: str | None) -> None:
+    """End a token at once and for good, and log it; raises SubmissionRefusedError where there is none in force."""
+    now = exchange.clock()
+    what = entries.Circumstance(outcome="revoked", by=by)
+    entry = entries.about_own(exchange.journal, "token-revoked", now, what)
+    if not await exchange.store.write(RevokeToken(id=token_id, at=int(now.timestamp()), entry=entry)):
+        raise SubmissionRefusedError("token.none", "id", "no such token, or it was revoked before")
+
+
+async def authorise(text: str, exchange: Exchange) -> Token:
+    """Text -> digest -> row whose mac holds -> in force. Raises TokenUnknownError, the same for every cause.
+
+    One indexed lookup by the digest of what was shown: nothing compares a part of a secret, so no time tells of one.
+    """
+    digest = digest_of(text)
+    token = None if digest is None else await exchange.tokens.of(digest)
+    if token is None or not token.in_force(int(exchange.clock().timestamp())):
+        raise TokenUnknownError("no token that is in force")
+    return token
+
+
+def require(token: Token, scope: Scope) -> None:
+    """Raise TokenScopeError where the token does not allow this."""
+    if scope not in token.scopes:
+        raise TokenScopeError(f"the token has not the scope {scope}")
+
+
+def _scope(name: str) -> Scope:
+    try:
+        return Scope(name)
+    except ValueError:
+        raise SubmissionRefusedError("token.scopes", "scope", f"one of {', '.join(Scope)}") from None
