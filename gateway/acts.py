@@ -293,13 +293,7 @@ def _child(given: Arguments) -> Mapping[str, Any]:
 
 
 def _kinds(given: Arguments) -> frozenset[ProtectedKind]:
-    match given.text("kind"):
-        case "location":
-            return frozenset({"location"})
-        case "identity":
-            return frozenset({"location", "identity"})  # who the child was leads to where the child is
-        case _:
-            raise SubmissionRefusedError("argument.malformed", "kind", "location or identity")
+    return given.choice("kind", protection.KINDS)
 
 
 # --- tokens of case systems

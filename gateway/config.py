@@ -15,6 +15,12 @@ Example (everything after `listen` may be left out):
     ca_file = "secrets/partners-ca.crt"
     [metrics]
     listen = "127.0.0.1:9464"
+    [api]
+    listen = "127.0.0.1:8445"
+    requests_per_minute = 1200
+    burst = 100
+    in_flight = 32
+    failures_per_minute = 20
     [[webhook]]
     name = "case-system"
     url = "https://cases.a.example/safehand"
@@ -84,6 +90,18 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """The listener for case systems. Each token may ask `requests_per_minute`, `burst` at once and `in_flight` at a time;
+    `failures_per_minute` are the wrong tokens that one address may show before it has to wait."""
+
+    listen: tuple[str, int]
+    requests_per_minute: int = 1200
+    burst: int = 100
+    in_flight: int = 32
+    failures_per_minute: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What an operator settles once. Paths are relative to the home unless absolute; `listen` is (host, port).
 
@@ -102,6 +120,7 @@ class Settings:
     ca_file: str | None = None
     webhooks: tuple[Webhook, ...] = ()
     metrics_listen: tuple[str, int] = METRICS_LISTEN
+    api: ApiSettings | None = None
 
 
 def default_origin(org: str) -> str:
@@ -159,6 +178,7 @@ def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
         ca_file=ca_file,
         webhooks=_webhooks(top),
         metrics_listen=_metrics(top.optional_table("metrics")),
+        api=_api(top.optional_table("api")),
     )
     top.done()
     return settings
@@ -181,6 +201,9 @@ def write_settings(settings: Settings) -> str:
     if settings.ca_file is not None:
         lines.append(_line("ca_file", settings.ca_file))
     lines += ["\n[metrics]\n", _line("listen", address_text(settings.metrics_listen))]
+    if settings.api is not None:
+        lines += ["\n[api]\n", _line("listen", address_text(settings.api.listen))]
+        lines += [f"{name} = {getattr(settings.api, name)}\n" for name in _API_LIMITS]
     for webhook in settings.webhooks:
         lines += _webhook_lines(webhook)
     return "".join(lines)
@@ -199,6 +222,14 @@ def _webhook_lines(webhook: Webhook) -> list[str]:
     if webhook.ca_file is not None:
         lines.append(_line("ca_file", webhook.ca_file))
     return lines
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener on this host is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def address_text(address: tuple[str, int]) -> str:
@@ -247,6 +278,21 @@ def _metrics(table: Table | None) -> tuple[str, int]:
     listen = _listen(table)
     table.done()
     return listen
+
+
+def _api(table: Table | None) -> ApiSettings | None:
+    if table is None:
+        return None
+    listen = _listen(table)
+    limits = {}
+    for name, most in _API_LIMITS.items():
+        value = table.optional_whole(name, least=1)
+        if value is not None and value > most:
+            raise table.fault(name, f"must be at most {most}")
+        if value is not None:
+            limits[name] = value
+    table.done()
+    return ApiSettings(listen=listen, **limits)
 
 
 def _partners(table: Table | None) -> tuple[tuple[Network, ...], str | None]:
@@ -315,12 +361,19 @@ def _network(text: str, place: str, file: str) -> Network:
         raise fault(file, place, "must be an IP address, or a network such as 10.20.0.0/16") from None
 
 
+_API_LIMITS: Final[Mapping[str, int]] = {
+    "requests_per_minute": 60_000,
+    "burst": 10_000,
+    "in_flight": 1_000,
+    "failures_per_minute": 1_000,
+}
 _SOUND: Final[Mapping[str, Any]] = {
     "org": "a",
     "name": "a",
     "public_url": "https://a.example",
     "listen": "127.0.0.1:1",
     "metrics.listen": "127.0.0.1:1",
+    "api.listen": "127.0.0.1:1",
 }
 
 

@@ -282,12 +282,19 @@ def _protected(now: datetime, exchange: Exchange) -> commands.LogEntry:
 # --- the receiver's later acts: a case system has it, a person opened it
 
 
-async def take(message_id: str, exchange: Exchange, *, sender: str | None = None, by: str | None = None) -> bytes:
+async def take(
+    message_id: str,
+    exchange: Exchange,
+    *,
+    sender: str | None = None,
+    by: str | None = None,
+    role: str | None = None,
+) -> bytes:
     """Received -> taken: a case system has the message; log 'handed-over' and send the `taken` receipt. Returns the receipt.
 
-    `sender` is needed only where two partners used one id, here and below.
+    `sender` is needed only where two partners used one id, here and below; `role` is what the case system stands for.
     """
-    return await _acknowledge(message_id, sender, ReceiptEvent.TAKEN, None, by, exchange)
+    return await _acknowledge(message_id, sender, ReceiptEvent.TAKEN, role, by, exchange)
 
 
 async def open_by(

@@ -8,16 +8,17 @@ or refuses with its state.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from gateway.core.commands import Idempotency
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.tokens import Remember
 from gateway.ports import Exchange
 
+Act: TypeAlias = Callable[[], Awaitable[bytes]]
 
-async def answer(
-    client: str, key: str, request_digest: bytes, act: Callable[[], Awaitable[bytes]], exchange: Exchange
-) -> bytes:
+
+async def answer(client: str, key: str, request_digest: bytes, act: Act, exchange: Exchange) -> bytes:
     """Seen before -> the kept answer; else act, and keep its answer. A refusal is not kept: the key may be used again.
 
     Raises IdempotencyConflictError where the key was used for another request, and whatever the act raises.

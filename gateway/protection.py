@@ -6,7 +6,7 @@ Any officer adds; two people take off. What is kept are keyed tags of the child'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from contracts.check import ProtectedKind
 from gateway import entries, two_people
@@ -14,6 +14,11 @@ from gateway.core import commands
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.halves import name_of
 from gateway.ports import Exchange
+
+KINDS: Final[Mapping[str, frozenset[ProtectedKind]]] = {
+    "location": frozenset({"location"}),
+    "identity": frozenset({"location", "identity"}),  # who the child was leads to where the child is
+}
 
 
 async def add(child: Mapping[str, Any], kinds: frozenset[ProtectedKind], exchange: Exchange, *, by: str) -> int:

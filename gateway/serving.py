@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, open_targets, reload_bundles
-from gateway.config import Settings
+from gateway.config import Settings, is_loopback
 from gateway.core.commands import ReleaseLeases
 from gateway.core.errors import SafehandError
 from gateway.home import Home
@@ -25,7 +25,9 @@ from gateway.jobs import Job, Jobs
 from gateway.ports import Exchange
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
+from gateway.web.api.app import api_app, api_runner
 from gateway.web.exchange import exchange_app, exchange_runner
+from gateway.web.listening import QuietRunner
 from gateway.web.tls import server_context
 from gateway.webhooks import Webhooks
 from gateway.worker import Worker, guarded
@@ -91,6 +93,7 @@ async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callabl
         asyncio.TaskGroup() as tasks,
     ):
         await _listen(listeners, home, settings, exchange)
+        await _listen_api(listeners, home, settings, exchange)
         await _listen_admin(listeners, home, exchange, published)
         webhooks = Webhooks(targets, exchange)
         running.waker.append(webhooks.wake)
@@ -123,10 +126,30 @@ async def _listen(stack: contextlib.AsyncExitStack, home: Home, settings: Settin
     stack.callback(server.close)  # accept nothing more, then end what is under way
 
 
+async def _listen_api(stack: contextlib.AsyncExitStack, home: Home, settings: Settings, exchange: Exchange) -> None:
+    """The API of case systems, where one is configured: TLS with the gateway's certificate, plain on loopback alone."""
+    api = settings.api
+    if api is None:
+        return
+    runner = api_runner(api_app(exchange, api))
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    context = None
+    if not is_loopback(api.listen[0]):
+        context = server_context(home.path / settings.tls_certificate, home.path / settings.tls_key)
+    if runner.server is None:
+        raise SafehandError("the listener was not set up")
+    host, port = api.listen
+    within = None if context is None else HANDSHAKE_WITHIN
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(runner.server, host, port, ssl=context, ssl_handshake_timeout=within)
+    stack.callback(server.close)
+
+
 async def _listen_admin(
     stack: contextlib.AsyncExitStack, home: Home, exchange: Exchange, published: Callable[[], Any]
 ) -> None:
-    runner = web.AppRunner(admin_app(exchange, published), access_log=None, shutdown_timeout=STOP_WITHIN)
+    runner = QuietRunner(admin_app(exchange, published), access_log=None, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     home.socket.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from gateway.governing import EventRejectedError
 from gateway.inbound import Arrival
 from gateway.ports import AgreementRecord, Exchange, Partner
 from gateway.web.gate import Gate, Limits, TooLargeError
+from gateway.web.listening import QuietRunner
 from gateway.web.middleware import guard, hide_software
 from keys.bundle_payload import ClaimedBundle, read_payload
 from keys.errors import BundleError, StatementError
@@ -82,7 +83,7 @@ def exchange_app(exchange: Exchange, *, public_url: str, limits: Limits | None =
 
 def exchange_runner(app: web.Application) -> web.AppRunner:
     """Return the runner of the listener: no access log, bodies as they came, and patience that ends."""
-    return web.AppRunner(
+    return QuietRunner(
         app,
         access_log=None,
         auto_decompress=False,

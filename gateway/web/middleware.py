@@ -21,6 +21,9 @@ Face = Callable[[Exception], web.Response | None]
 Fault = Callable[[Exception], web.Response]
 """What the other side of a listener sees of a fault of ours."""
 
+Refusal = Callable[[web.HTTPException], web.Response]
+"""What the other side of a listener sees where HTTP itself refuses."""
+
 PARTNER: Final = web.RequestKey("partner", str)
 """The organisation whose signature on the request was verified."""
 
@@ -34,15 +37,19 @@ def bare_fault(_: Exception) -> web.Response:
     return web.Response(status=500)
 
 
-def guard(face: Face, fault: Fault = bare_fault) -> Middleware:
-    """Return the outermost middleware of a listener whose errors look like `face`, and its bugs like `fault`."""
+def guard(face: Face, fault: Fault = bare_fault, refusal: Refusal | None = None) -> Middleware:
+    """Return the outermost middleware of a listener whose errors look like `face`, and its bugs like `fault`.
+
+    `refusal` is the look of what HTTP itself refuses (an unknown route, a wrong method); by default a bare status.
+    """
+    refused = refusal or _bare
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPException as refusal:
-            return _bare(refusal)
+            return refused(refusal)
         except Exception as error:  # noqa: BLE001 - the outermost place: nothing of a bug reaches the other side
             answer = face(error)
             if answer is None:

@@ -1,0 +1,77 @@
+"""What the API answers on the routes of the inbox: headers, the record itself, and what was done with it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from aiohttp import web
+
+from contracts.document import write_wire
+from gateway import inbound
+from gateway.core.errors import LogInconsistentError
+from gateway.core.lifecycle import ReceiptEvent
+from gateway.ports import Exchange
+from gateway.web.api import answers, refusals
+from gateway.web.api.cursors import Kind, to_number
+from gateway.web.api.door import Call
+from gateway.web.api.responses import carry_out, said, say
+
+_PAGE = 50
+
+
+class Inbox:
+    """Handlers over one exchange."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def list(self, call: Call) -> web.Response:
+        after, limit = paging("inbox", call)
+        found = await self._exchange.arrivals.after(after, limit)
+        items = [(place, answers.inbox_message(message)) for place, message in found]
+        return say(answers.page("inbox", items, after, limit))
+
+    async def show(self, call: Call) -> web.Response:
+        message = await self._exchange.inbox.message(call.path["id"], call.path["sender"])
+        if message is None:
+            raise refusals.unknown("message.unknown")
+        return say(answers.inbox_message(message))
+
+    async def content(self, call: Call) -> web.Response:
+        message, payload = await inbound.release(
+            call.path["id"], call.path["sender"], call.token.role, self._exchange, by=call.token.id
+        )
+        return say(answers.content(message, payload))
+
+    async def take(self, call: Call) -> web.Response:
+        async def act() -> bytes:
+            data = await inbound.take(
+                call.path["id"], self._exchange, sender=call.path["sender"], by=call.token.id, role=call.token.role
+            )
+            return write_wire(answers.receipt(data))
+
+        return said(await carry_out(call, act, self._exchange))
+
+    async def open(self, call: Call) -> web.Response:
+        async def act() -> bytes:
+            message, _ = await inbound.open_by(
+                call.path["id"], call.body["role"], self._exchange, sender=call.path["sender"], by=call.token.id
+            )
+            given = dict(message.receipts).get(ReceiptEvent.COLLECTED)
+            if given is None:
+                raise LogInconsistentError("a message that was just opened has no receipt")
+            return write_wire(answers.receipt(given))
+
+        return said(await carry_out(call, act, self._exchange))
+
+
+def paging(kind: Kind, call: Call) -> tuple[int, int]:
+    """Return where a page begins and how long it is."""
+    limit = cast(int, call.query.get("limit", _PAGE))
+    text = call.query.get("after")
+    if text is None:
+        return 0, limit
+    number = to_number(kind, str(text))
+    if number is None:
+        raise refusals.bad_query("after", "is no cursor of this list")
+    return number, limit

@@ -1,0 +1,73 @@
+"""How our listeners run: aiohttp's runner, but what is no HTTP gets an empty answer instead of the library's own page.
+
+aiohttp answers a request that its parser refuses by itself, before any of our code: a page that names the library and
+repeats bytes of the request. Here such a request gets a status line and nothing more, and the connection ends.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from gateway.watch import logger
+
+_log = logger("safehand.web")
+
+
+class QuietRunner(web.AppRunner):
+    """As `web.AppRunner`; every listener of ours runs on one."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _QuietServer(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,
+            **made._kwargs,
+        )
+
+
+class _QuietServer(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _QuietHandler(self, loop=self._loop, **self._kwargs)
+
+
+class _QuietHandler(web.RequestHandler):
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what no handler of ours ever saw: a bare status, whatever it was."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        _log.info("request-malformed", status=status, exc_info=exc)
+        return _Bare(status)
+
+
+class _Bare(web.StreamResponse):
+    """A status line, the headers that every answer has, no body, and the end of the connection."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status=status)
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write all of it at once: the library would add its own name."""
+        if request.transport is not None:
+            head = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+            request.transport.write(head.encode() + _HEADERS)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """There is no body."""
+
+
+_HEADERS = (
+    b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+)
