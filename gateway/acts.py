@@ -13,12 +13,24 @@ from typing import Any
 import orjson
 
 from contracts.check import ProtectedKind
-from contracts.document import read_loose, write_wire
+from contracts.document import MAX_INTEGER, read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
 from contracts.names import is_message_type
-from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection, tokens
+from gateway import (
+    agreements,
+    circumstances,
+    delivery,
+    erasure,
+    governing,
+    inbound,
+    outbound,
+    partners,
+    protection,
+    tokens,
+)
 from gateway.arguments import Arguments
+from gateway.core.erasure import AtEntry, OfMessage
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
 from gateway.governing import HeldAgreement
@@ -321,6 +333,17 @@ async def token_revoke(exchange: Exchange, given: Arguments) -> Any:
     return {"id": given.text("id"), "state": "revoked"}
 
 
+# --- the log
+
+
+async def log_erase(exchange: Exchange, given: Arguments) -> Any:
+    index, message = given.maybe("index"), given.maybe("message")
+    if (index is None) is (message is None) or not (message or (index or "").isdecimal()):
+        raise SubmissionRefusedError("argument.malformed", "index", "either the number of an entry or a message")
+    what = OfMessage(message_id=message) if message else AtEntry(index=min(int(index or ""), MAX_INTEGER - 1))
+    return {"entries": await erasure.erase(what, given.text("reason"), exchange, by=given.text("by"))}
+
+
 READING: Mapping[str, Act] = {
     "agreement.context": agreement_context,
     "agreement.fields": agreement_fields,
@@ -344,6 +367,7 @@ WRITING: Mapping[str, Act] = {
     "agreement.urgent": agreement_urgent,
     "inbox.open": inbox_open,
     "inbox.take": inbox_take,
+    "log.erase": log_erase,
     "keys.publish": keys_publish,
     "message.cancel": message_cancel,
     "message.resend": message_resend,

@@ -18,7 +18,7 @@ from contracts.events import write_event as event_bytes
 from contracts.lifecycle import Terms, VerifiedEvent, check_effect, next_event, terms_of
 from contracts.names import ZERO_DIGEST
 from gateway import entries, governing
-from gateway.core import commands
+from gateway.core import commands, deciding
 from gateway.core.envelope import digest
 from gateway.core.errors import HeadsMovedError, SubmissionRefusedError
 from gateway.core.ids import new_message_id
@@ -170,7 +170,7 @@ async def _record(
         commands.RecordEvent(
             file=file,
             event=row,
-            entry=_entry(row, agreement, claimed.action, other, now, by, exchange),
+            entry=_entry(row, file, agreement, claimed.action, other, now, by, exchange),
             own_head=claimed.prev or ZERO_DIGEST,
             push_to=other,
             now=now,
@@ -185,6 +185,7 @@ async def _record(
 
 def _entry(
     row: commands.EventRow,
+    file: commands.AgreementFile | None,
     agreement: Agreement,
     action: Action,
     other: str,
@@ -193,7 +194,7 @@ def _entry(
     exchange: Exchange,
 ) -> commands.LogEntry:
     named = AgreementRef(digest=row.digest, id=agreement.id, version=agreement.version)
-    what = entries.Circumstance(outcome="sent", receipt=row.hash, by=by)
+    what = entries.Circumstance(outcome="sent", receipt=row.hash, by=by, rows=deciding.of_event(file, row))
     return entries.about_own(exchange.journal, f"agreement-{action.value}", now, what, partner=other, agreement=named)
 
 

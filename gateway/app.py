@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -19,14 +20,16 @@ import structlog
 from adapters.peer import PeerAdapter
 from adapters.webhook import WebhookAdapter
 from contracts import register
+from gateway import integrity
 from gateway.config import Settings, Webhook
 from gateway.core.commands import Command
 from gateway.core.errors import SafehandError
 from gateway.core.tags import child_tags, lane_tag
 from gateway.entries import Journal
 from gateway.home import Home
-from gateway.ports import Exchange, Organisation, Store
+from gateway.ports import Exchange, Organisation, Refusals, Store
 from gateway.signing import Signing
+from gateway.store.comparison import RowComparison
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.signer import LogSigner
 from gateway.tlog.entry import row_mac
@@ -97,9 +100,27 @@ class Running:
     waker: list[Callable[[], None]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing(Running):
+    """An exchange that is open for writing: also what compares the rows that decide with the log, and what was refused."""
+
+    comparison: RowComparison
+    refusals: Refusals
+
+
 def now_utc() -> datetime:
     """The clock: the one place where it is read."""
     return datetime.now(UTC)  # noqa: TID251 - this is that place
+
+
+def steady() -> float:
+    """Seconds that pass whatever is done to the clock; they count from no particular instant."""
+    return time.monotonic()
+
+
+def steady_clock() -> datetime:
+    """`steady` as an instant, for waits alone: it names no time of day."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(seconds=steady())
 
 
 def _alarm(name: str, details: Mapping[str, str]) -> None:
@@ -141,6 +162,7 @@ def _exchange(
         enquiries=read.enquiries,
         tokens=read.tokens,
         log=read.log,
+        statements=read.statements,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,
@@ -157,7 +179,7 @@ def _exchange(
 
 
 @contextlib.asynccontextmanager
-async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> AsyncIterator[Running]:
+async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> AsyncIterator[Writing]:
     """Open everything that a flow may touch, for writing. The caller holds the home's lock."""
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
@@ -177,7 +199,18 @@ async def open_exchange(home: Home, fatal: Callable[[BaseException], None]) -> A
         signing = Signing(lambda: _signer(home, settings, keys))
         exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, signing.look)
         await reload_bundles(keys, exchange)
-        yield Running(exchange=exchange, settings=settings, keys=keys, waker=waker)
+        try:
+            yield Writing(
+                exchange=exchange,
+                settings=settings,
+                keys=keys,
+                waker=waker,
+                comparison=opened.comparison,
+                refusals=opened.refusals,
+            )
+        finally:
+            with contextlib.suppress(SafehandError):  # a writer that has stopped; whoever opens next finds them again
+                await integrity.record(opened.refusals, exchange)
 
 
 @contextlib.asynccontextmanager

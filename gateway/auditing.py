@@ -6,10 +6,13 @@ Brings the log's rules (origin, macs, the log keys of the own bundles) to `store
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.app import open_readonly_exchange
 from gateway.home import Home
+from gateway.store.comparison import RowComparison
+from gateway.store.rows import RowSeal
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
 from gateway.tlog.checkpoint import NoteKey
@@ -45,9 +48,19 @@ async def verify_log(home: Home) -> LogReport:
             verify=_verify_note,
             vault=Vault(held["kek"]),
         )
-        problems = await asyncio.to_thread(lambda: tuple(verify_live(home.database, rules)))
+        problems = await asyncio.to_thread(lambda: (*verify_live(home.database, rules), *_rows(home, rules, held)))
         counts = await running.exchange.overview.counts()
         return LogReport(entries=counts["log.size"], problems=problems)
+
+
+def _rows(home: Home, rules: LogRules, held: Mapping[str, bytes]) -> Iterator[Problem]:
+    """The rows that decide, compared with what the log says of them; at no index, for a row has none."""
+    silent = RowSeal(key=held["store"], alarm=lambda _code, _details: None)
+    found = RowComparison(home.database, mac=rules.mac, seal=silent, vault=rules.vault).look()
+    for fault in found.log:
+        yield Problem(index=fault.index, column="rows", rule=fault.rule)
+    for one in found.rows:
+        yield Problem(index=-1, column=one.table, rule=f"{one.cause}: {one.row}".rstrip(": "))
 
 
 def _verify_note(public: bytes, signature: bytes, message: bytes) -> bool:

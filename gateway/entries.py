@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from contracts.breach import Breach
 from contracts.check import CheckedBody
+from gateway.core import deciding
 from gateway.core.commands import LogEntry, Opening
 from gateway.tlog.entry import (
     NONCE_LENGTH,
@@ -64,7 +65,9 @@ class About:
 class Circumstance:
     """What else an act says: its outcome (a code), the role of who acted, the digest of a receipt, the breaches found.
 
-    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry.
+    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry. `rows` are the
+    deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`). `erased`
+    names what was erased, likewise.
     """
 
     outcome: str | None = None
@@ -74,6 +77,8 @@ class Circumstance:
     checked: CheckedBody | None = None
     by: str | None = None
     tags: frozenset[bytes] = frozenset()
+    rows: tuple[deciding.Change, ...] = ()
+    erased: str | None = None
 
 
 def about_message(journal: Journal, kind: str, now: datetime, about: About, what: Circumstance) -> LogEntry:
@@ -109,6 +114,7 @@ def about_own(
     *,
     partner: str | None = None,
     agreement: AgreementRef | None = None,
+    msg: str | None = None,
 ) -> LogEntry:
     """Return the entry of an act that is not about a message: keys, partners, agreements, protection, a search."""
     return _make(
@@ -122,6 +128,7 @@ def about_own(
             at=microseconds(now),
             nonce=nonce_text(journal.entropy(NONCE_LENGTH)),
             dir="own",
+            msg=msg or UNSET,
             partner=partner or UNSET,
             agreement=agreement or UNSET,
         ),
@@ -135,8 +142,11 @@ def microseconds(now: datetime) -> int:
 
 def _make(journal: Journal, kind: str, now: datetime, what: Circumstance, entry: Entry) -> LogEntry:
     checked = what.checked
-    openings = (
-        () if what.by is None else (Opening(field="by", salt=journal.entropy(SALT_LENGTH), value=what.by.encode()),)
+    bound = {"by": what.by, deciding.ROWS: deciding.to_text(what.rows) if what.rows else None, "erased": what.erased}
+    openings = tuple(
+        Opening(field=name, salt=journal.entropy(SALT_LENGTH), value=text.encode())
+        for name, text in bound.items()
+        if text is not None
     )
     members = {
         "org": journal.org,

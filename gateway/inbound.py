@@ -14,7 +14,7 @@ from contracts.breach import Breach, BreachCode, ContractBreachError
 from contracts.check import CheckedBody, check
 from contracts.facts import civil_date
 from gateway import circumstances, entries, governing, partner_keys
-from gateway.core import commands, receipt
+from gateway.core import commands, deciding, receipt
 from gateway.core.commands import Reception
 from gateway.core.envelope import check_size, digest, prove, read_envelope, unlock
 from gateway.core.errors import (
@@ -225,7 +225,7 @@ async def _keep(
         entry=entry,
         heads=held.heads,
         protect=tags if hidden else frozenset(),
-        protect_entry=_protected(now, exchange) if hidden else None,
+        protect_entry=_protected(tags, now, exchange) if hidden else None,
     )
     return _answer(await exchange.store.write(command), message, exchange)
 
@@ -274,8 +274,9 @@ def _says_protected(payload: Payload) -> bool:
     return bool(child.get("address", {}).get("protection") == "protected")
 
 
-def _protected(now: datetime, exchange: Exchange) -> commands.LogEntry:
-    what = entries.Circumstance(outcome="location")
+def _protected(tags: frozenset[bytes], now: datetime, exchange: Exchange) -> commands.LogEntry:
+    rows = deciding.of_protection(tags, {"location"}, add=True)
+    what = entries.Circumstance(outcome="location", rows=rows)
     return entries.about_own(exchange.journal, "protection-added", now, what)
 
 

@@ -19,19 +19,23 @@ LOOK: Final = 1.0  # seconds between two looks at the clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One thing to do, at the start and then `every` so often. `name` is a code, for the log of a failure."""
+    """One thing to do, `after` the start (at once) and then `every` so often. `name` is a code, for the log of a failure."""
 
     name: str
     every: timedelta
     run: Callable[[], Awaitable[object]]
+    after: timedelta = timedelta(0)
 
 
 class Jobs:
-    """Owns the tasks of its jobs; `run` goes on until it is cancelled. A job never overlaps itself."""
+    """Owns the tasks of its jobs; `run` goes on until it is cancelled. A job never overlaps itself.
+
+    `clock` is asked for waits alone, and is best one that nobody can set: a wall clock put back would stop every job.
+    """
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._due = {job: clock() for job in jobs}
+        self._due = {job: clock() + job.after for job in jobs}
         self._busy: set[Job] = set()
 
     async def run(self) -> None:

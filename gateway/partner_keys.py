@@ -17,7 +17,7 @@ from contracts.errors import ContractError, DocumentError
 from contracts.events import EventPayload
 from contracts.lifecycle import terms_of
 from gateway import entries, governing
-from gateway.core import commands
+from gateway.core import commands, deciding
 from gateway.core.envelope import digest
 from gateway.core.errors import NotYetError
 from gateway.governing import EventRejectedError, HeldAgreement
@@ -76,7 +76,8 @@ async def keep_bundles(partner: Partner, fetched: tuple[bytes, ...], now: dateti
         raise NotYetError("the partner's bundle was refused") from None
     # Where nothing is new the newest is written once more: the store notes when this partner was last asked.
     for bundle in accepted[len(partner.bundles) :] or accepted[-1:]:
-        what = entries.Circumstance(outcome="accepted", receipt=bundle.digest)
+        rows = deciding.of_bundle(org=partner.org, seq=bundle.seq, jws=bundle.jws)
+        what = entries.Circumstance(outcome="accepted", receipt=bundle.digest, rows=rows)
         await exchange.store.write(
             commands.AddBundle(
                 org=partner.org,
@@ -165,7 +166,7 @@ async def keep_event(jws: bytes, *, from_org: str, exchange: Exchange) -> bool:
     await _check_roots(parties, exchange)
     _check_holdable(agreement)
     named = AgreementRef(digest=row.digest, id=agreement.id, version=agreement.version)
-    what = entries.Circumstance(outcome="received", receipt=row.hash)
+    what = entries.Circumstance(outcome="received", receipt=row.hash, rows=deciding.of_event(file, row))
     stored = await exchange.store.write(
         commands.RecordEvent(
             file=file,

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from adapters.port import DeliveryError
 from gateway import entries, partner_keys, two_people
-from gateway.core import commands
+from gateway.core import commands, deciding
 from gateway.core.errors import NotYetError, SubmissionRefusedError
 from gateway.ports import Exchange, Partner
 from keys.bundle import KeyBundle, accept_bundle, first_trust
@@ -51,21 +51,59 @@ async def add(introduced: Introduction, exchange: Exchange, *, by: str | None) -
     for bundle in bundles:
         await exchange.store.write(_keep(bundle, fetched_at, now, exchange))
     newest = bundles[-1]
+    row = _Row(
+        org=org,
+        name=introduced.name or newest.name,
+        root=to_text(newest.fingerprint),
+        verified_by=(),
+        duty_number=introduced.duty_number,
+    )
+    await _put(row, fetched_at, _Told(kind="partner-added", outcome="unverified", by=by), now, exchange)
+    return await get(org, exchange)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A partner as its row is to say."""
+
+    org: str
+    name: str
+    root: str
+    verified_by: tuple[str, ...]
+    duty_number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What the log is told of a change of a partner's row."""
+
+    kind: str
+    outcome: str
+    by: str | None
+
+
+async def _put(row: _Row, fetched_at: int, told: _Told, now: datetime, exchange: Exchange) -> None:
+    rows = deciding.of_partner(
+        org=row.org,
+        name=row.name,
+        root=row.root,
+        verified_by=row.verified_by,
+        route="peer",
+        duty_number=row.duty_number,
+    )
+    what = entries.Circumstance(outcome=told.outcome, by=told.by, rows=rows)
     await exchange.store.write(
         commands.PutPartner(
-            org=org,
-            name=introduced.name or newest.name,
-            root=to_text(newest.fingerprint),
-            verified_by=(),
+            org=row.org,
+            name=row.name,
+            root=row.root,
+            verified_by=row.verified_by,
             route="peer",
-            duty_number=introduced.duty_number,
+            duty_number=row.duty_number,
             fetched_at=fetched_at,
-            entry=entries.about_own(
-                exchange.journal, "partner-added", now, entries.Circumstance(outcome="unverified", by=by), partner=org
-            ),
+            entry=entries.about_own(exchange.journal, told.kind, now, what, partner=row.org),
         )
     )
-    return await get(org, exchange)
 
 
 async def _fetched(org: str, url: str, exchange: Exchange) -> tuple[bytes, ...]:
@@ -111,24 +149,9 @@ async def verify(org: str, words: str, exchange: Exchange, *, by: str, alone: bo
     if len(people) < 2 and not alone:
         return partner, people
     outcome = "verified.single-person" if len(people) < 2 else "verified"
-    await exchange.store.write(
-        commands.PutPartner(
-            org=org,
-            name=partner.name,
-            root=partner.root,
-            verified_by=people,
-            route="peer",
-            duty_number=partner.duty_number,
-            fetched_at=partner.fetched_at,
-            entry=entries.about_own(
-                exchange.journal,
-                "partner-verified",
-                now,
-                entries.Circumstance(outcome=outcome, by=", ".join(people)),
-                partner=org,
-            ),
-        )
-    )
+    row = _Row(org=org, name=partner.name, root=partner.root, verified_by=people, duty_number=partner.duty_number)
+    told = _Told(kind="partner-verified", outcome=outcome, by=", ".join(people))
+    await _put(row, partner.fetched_at, told, now, exchange)
     exchange.wake()
     return await get(org, exchange), people
 
@@ -170,7 +193,12 @@ def _keep(
     by: str | None = None,
 ) -> commands.AddBundle:
     own = bundle.org == exchange.own.id
-    what = entries.Circumstance(outcome="published" if own else "accepted", receipt=bundle.digest, by=by)
+    what = entries.Circumstance(
+        outcome="published" if own else "accepted",
+        receipt=bundle.digest,
+        by=by,
+        rows=deciding.of_bundle(org=bundle.org, seq=bundle.seq, jws=bundle.jws),
+    )
     kind = "key-bundle-published" if own else "key-bundle-accepted"
     return commands.AddBundle(
         org=bundle.org,

@@ -15,6 +15,8 @@ from adapters.port import Adapter
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
+from gateway.core.daily import Difference, KeptStatement, Window
+from gateway.core.deciding import RefusedRow
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.tokens import Token
 from gateway.entries import Journal
@@ -212,7 +214,8 @@ class Overview(Protocol):
     async def inbox(self, limit: int) -> tuple[InboundMessage, ...]: ...
     async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]: ...
     async def counts(self) -> Mapping[str, int]:
-        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`."""
+        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`,
+        `statements.different` (differences ever found)."""
         ...
 
     async def protected(self) -> Mapping[str, int]:
@@ -294,6 +297,32 @@ class Tokens(Protocol):
     async def all(self) -> tuple[Token, ...]: ...
 
 
+class Refusals(Protocol):
+    """Rows that decide and were refused (log A6), until the exchange log has been told of them."""
+
+    def take(self) -> RefusedRow | None:
+        """The oldest, which MUST be added again where it could not be told; None where nothing waits."""
+        ...
+
+    def add(self, row: RefusedRow) -> None: ...
+
+
+class Statements(Protocol):
+    """Daily statements of both sides (`direction` out: ours, in: the partner's), and how they compare with the log."""
+
+    async def last(self, direction: str, partner: str) -> KeptStatement | None: ...
+    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None: ...
+    async def window(self, partner: str, after: int) -> Window | None:
+        """What the log says of the partner from index `after` to the newest checkpoint (an earlier one where that would
+        be too much for one statement); None while no checkpoint lies beyond `after`."""
+        ...
+
+    async def differences(self, partner: str, before: datetime) -> tuple[tuple[Difference, str], ...]:
+        """Contradictions, with the message each is about, a hundred of a kind at most; what is missing from the
+        partner's lists counts only where our log had it before an instant."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
     """Who this gateway is: `url` is the public exchange URL, from configuration and never from a request."""
@@ -324,6 +353,7 @@ class Exchange:
     enquiries: Enquiries
     tokens: Tokens
     log: Log
+    statements: Statements
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from contracts.check import ProtectedKind
 from gateway import entries, two_people
-from gateway.core import commands
+from gateway.core import commands, deciding
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.halves import name_of
 from gateway.ports import Exchange
@@ -59,7 +59,8 @@ async def _write(
     outcome: str,
 ) -> int:
     now = exchange.clock()
-    what = entries.Circumstance(outcome=outcome, by=by, tags=tags)
+    rows = deciding.of_protection(tags, kinds, add=add)
+    what = entries.Circumstance(outcome=outcome, by=by, tags=tags, rows=rows)
     entry = entries.about_own(exchange.journal, "protection-added" if add else "protection-removed", now, what)
     changed = await exchange.store.write(
         commands.Protect(tags=tags, kinds=frozenset(kinds), add=add, now=now, entry=entry)

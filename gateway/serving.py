@@ -16,13 +16,25 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from gateway.app import NotReadyError, Running, now_utc, open_exchange, open_targets, reload_bundles
+from gateway import integrity, statements
+from gateway.app import (
+    NotReadyError,
+    Writing,
+    now_utc,
+    open_exchange,
+    open_targets,
+    reload_bundles,
+    steady,
+    steady_clock,
+)
+from gateway.clock import ClockWatch, watch
 from gateway.config import Settings, is_loopback
 from gateway.core.commands import ReleaseLeases
-from gateway.core.errors import SafehandError
+from gateway.core.errors import LogInconsistentError, SafehandError
 from gateway.home import Home
 from gateway.jobs import Job, Jobs
 from gateway.ports import Exchange
+from gateway.store.comparison import Compared
 from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.api.app import api_app, api_runner
@@ -32,6 +44,10 @@ from gateway.web.tls import server_context
 from gateway.webhooks import Webhooks
 from gateway.worker import Worker, guarded
 
+COMPARE_EVERY: Final = timedelta(days=1)  # rows that decide with the log (log.md A6); at the start besides
+TELL_EVERY: Final = timedelta(seconds=5)  # how long a refused row waits for its entry
+LOOK_AT_CLOCK: Final = timedelta(seconds=5)
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -58,6 +74,10 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
 
     with home.locked():
         async with open_exchange(home, fatal) as running:
+            found = await compare_rows(running)  # before anything is served: a row put back must not be used once
+            if found.log:
+                first = found.log[0]
+                raise LogInconsistentError(f"nobody can say which rows stand: entry {first.index}: {first.rule}")
             missing = running.keys.ring().missing(int(now_utc().timestamp()))
             if missing:
                 roles = ", ".join(role.value for role in missing)
@@ -79,7 +99,7 @@ def _use_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _run(home: Home, running: Running, stop: asyncio.Event, ready: Callable[[Settings], None]) -> None:
+async def _run(home: Home, running: Writing, stop: asyncio.Event, ready: Callable[[Settings], None]) -> None:
     exchange, settings = running.exchange, running.settings
     worker = Worker(exchange)
     running.waker.append(worker.wake)
@@ -158,10 +178,26 @@ async def _listen_admin(
     home.socket.chmod(0o600)
 
 
-def _jobs(running: Running) -> Jobs:
+def _jobs(running: Writing) -> Jobs:
     """Everything done by the clock."""
     exchange = running.exchange
+    walls = ClockWatch(exchange.clock(), steady)
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),),
-        exchange.clock,
+        (
+            Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),
+            Job(name="refused-rows", every=TELL_EVERY, run=lambda: integrity.record(running.refusals, exchange)),
+            Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
+            Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
+        ),
+        steady_clock,
     )
+
+
+async def compare_rows(running: Writing) -> Compared:
+    """Rows that decide compared with the log; what differs counts from now on as the log says, is alarmed and logged."""
+    found = await asyncio.to_thread(running.comparison.run)
+    await integrity.record(running.refusals, running.exchange)
+    if found.rows:
+        await reload_bundles(running.keys, running.exchange)
+    return found

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway import entries
+from gateway.core import deciding
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import DAY
 from gateway.core.tokens import (
@@ -59,8 +60,11 @@ async def create(
         raise SubmissionRefusedError("token.scopes", "scope", "at least one is needed")
     now = exchange.clock()
     at, text = int(now.timestamp()), new_text(exchange.entropy)
+    digest = digest_of(text)
+    assert digest is not None  # noqa: S101 - `new_text` makes texts of the one form
     token = Token(
         id=exchange.entropy(_ID_BYTES).hex(),
+        digest=digest,
         name=name,
         role=role,
         scopes=allowed,
@@ -68,21 +72,23 @@ async def create(
         expires_at=at + days * DAY,
         revoked_at=None,
     )
-    digest = digest_of(text)
-    assert digest is not None  # noqa: S101 - `new_text` makes texts of the one form
-    what = entries.Circumstance(outcome="created", role=role, by=by)
+    what = entries.Circumstance(outcome="created", role=role, by=by, rows=deciding.of_token(token))
     entry = entries.about_own(exchange.journal, "token-created", now, what)
-    await exchange.store.write(CreateToken(token=token, digest=digest, entry=entry))
+    await exchange.store.write(CreateToken(token=token, entry=entry))
     return NewToken(token=token, text=text)
 
 
 async def revoke(token_id: str, exchange: Exchange, *, by: str | None) -> None:
     """End a token at once and for good, and log it; raises SubmissionRefusedError where there is none in force."""
     now = exchange.clock()
-    what = entries.Circumstance(outcome="revoked", by=by)
-    entry = entries.about_own(exchange.journal, "token-revoked", now, what)
-    if not await exchange.store.write(RevokeToken(id=token_id, at=int(now.timestamp()), entry=entry)):
-        raise SubmissionRefusedError("token.none", "id", "no such token, or it was revoked before")
+    held = next((token for token in await exchange.tokens.all() if token.id == token_id), None)
+    if held is not None:
+        ended = replace(held, revoked_at=int(now.timestamp()))
+        what = entries.Circumstance(outcome="revoked", role=held.role, by=by, rows=deciding.of_token(ended))
+        entry = entries.about_own(exchange.journal, "token-revoked", now, what)
+        if await exchange.store.write(RevokeToken(token=ended, entry=entry)):
+            return
+    raise SubmissionRefusedError("token.none", "id", "no such token, or it was revoked before")
 
 
 async def authorise(text: str, exchange: Exchange) -> Token:

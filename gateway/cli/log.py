@@ -1,4 +1,4 @@
-"""`safehand log verify` checks the exchange log; `safehand db upgrade` brings the database to this version."""
+"""`safehand log verify` checks the exchange log (`log erase` has its own module); `safehand db upgrade` brings the database to this version."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import click
 
 from gateway.cli import options
+from gateway.cli.erase import erase
 from gateway.cli.output import show_json
 from gateway.home import Home
 
@@ -40,6 +41,9 @@ def verify(home: Home, as_json: bool) -> None:
     else:
         click.echo(f"{report.entries} entries, their tree and its checkpoints are as they were written.")
     sys.exit(EXIT_INTEGRITY if problems else 0)
+
+
+log.add_command(erase)
 
 
 def prepare_database(home: Home) -> None:

@@ -419,12 +419,13 @@ class Protect(Command[int]):
 class Intend(Command[tuple[str, ...]]):
     """One person's half of an act that needs two; answers the names that stated the same act, this one included.
     `act` is the SHA-256 of the act in full; half acts older than `not_before` do not count, nor do those that are not
-    independent of this one (`core.halves`). Two halves that met are used up."""
+    independent of this one (`core.halves`). Two halves that met are used up. `entry` is written for each half."""
 
     act: bytes
     by: str
     now: int
     not_before: int
+    entry: LogEntry
 
     def touches(self) -> frozenset[str]:
         return frozenset({f"intention:{self.act.hex()}"})
@@ -448,11 +449,13 @@ class ClaimOutgoing(Command[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleOutgoing(Command[bool]):
-    """The item arrived (`next` None), or what comes next; False where the token is no longer the current one."""
+    """The item arrived (`next` None), or what comes next; False where the token is no longer the current one.
+    `entry` is written with it: where the item is given up."""
 
     id: int
     token: bytes
     next: Next | None
+    entry: LogEntry | None = None
 
     def touches(self) -> frozenset[str]:
         return frozenset({f"outgoing:{self.id}"})

@@ -47,9 +47,11 @@ class TokenScopeError(SafehandError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token as kept, without its text. Times in seconds; `role` is the staff role that it stands for."""
+    """A token as kept, without its text. `digest` is what it is found by, `role` the staff role that it stands for; times
+    in seconds."""
 
     id: str
+    digest: bytes = field(repr=False)
     name: str
     role: str
     scopes: frozenset[Scope]
@@ -64,10 +66,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateToken(Command[None]):
-    """Keep a new token by the digest of its text, and log it."""
+    """Keep a new token, and log it."""
 
     token: Token
-    digest: bytes = field(repr=False)
     entry: LogEntry
 
     def touches(self) -> frozenset[str]:
@@ -76,14 +77,14 @@ class CreateToken(Command[None]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeToken(Command[bool]):
-    """Revoke a token for good and log it; False, changing nothing, where there is none of this id or it was revoked before."""
+    """Revoke a token for good and log it; `token` is how it stands from now on. False, changing nothing, where it is not
+    there, or was revoked before."""
 
-    id: str
-    at: int
+    token: Token
     entry: LogEntry
 
     def touches(self) -> frozenset[str]:
-        return frozenset({f"token:{self.id}"})
+        return frozenset({f"token:{self.token.id}"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

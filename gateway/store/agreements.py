@@ -1,6 +1,7 @@
 """Agreements and the event chains on them: what was signed, in the bytes that were signed, each row with its mac.
 
 Events are stored unverified as far as this module knows: who signed what is the flows' to decide, on every reading.
+An agreement with an event that the log knows and the table lost counts as absent: it may be the one that suspends it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import or_, select
 
 from contracts.document import read_loose
 from contracts.names import ZERO_DIGEST
@@ -41,13 +42,12 @@ def record_event(tx: Transaction, record: RecordEvent) -> bool:
     if not held and record.own_head is not None:
         _check_chain(tx, event, record.own_head)
     if record.file is not None:
-        _keep_file(tx, record.file)
+        _keep_file(tx, record.file, restore=held)
     elif not tx.read_sealed(agreement, agreement.c.digest == event.digest):
         raise ConflictError("an event on an agreement that is not held")
     if held:
         return False
-    tx.change(delete(agreement_event).where(same))  # a row that was tampered with
-    tx.insert_sealed(
+    tx.put_sealed(
         agreement_event,
         digest=event.digest,
         org=event.org,
@@ -73,7 +73,8 @@ def _check_chain(tx: Transaction, event: EventRow, head: str) -> None:
         raise HeadsMovedError(event.digest)
 
 
-def _keep_file(tx: Transaction, file: AgreementFile) -> None:
+def _keep_file(tx: Transaction, file: AgreementFile, *, restore: bool) -> None:
+    """Keep the agreement where its row is not held; `restore` where an event on it is, so that only the row was lost."""
     if tx.read_sealed(agreement, agreement.c.digest == file.digest):
         return
     parties = read_loose(file.canonical, limit=_FILE_LIMIT)["party"]
@@ -89,11 +90,8 @@ def _keep_file(tx: Transaction, file: AgreementFile) -> None:
     named = [agreement.c[name] == row[name] for name in ("id", "version", "party_a", "party_b")]
     if tx.read(select(agreement.c.digest).where(*named, agreement.c.digest != file.digest)):
         raise ConflictError("another agreement has this id and version between the same parties")
-    sealed = tx.seal.sealed(agreement, row)
-    if tx.read(select(agreement.c.digest).where(agreement.c.digest == file.digest)):
-        tx.change(agreement.update().where(agreement.c.digest == file.digest).values(sealed))  # was tampered with
-    else:
-        tx.insert(agreement, **sealed)
+    keep = tx.restore_sealed if restore else tx.put_sealed
+    keep(agreement, **row)
 
 
 class StoredAgreements:
@@ -123,7 +121,9 @@ class StoredAgreements:
         )
         files, chains = await self._reader.ask(lambda rows: (rows(stored_files), rows(stored_events)))
         events = self._reader.seal.checked(agreement_event, chains)
-        return tuple(_record(file, events) for file in self._reader.seal.checked(agreement, files))
+        broken = {key[0] for key in self._reader.seal.lacks(agreement_event, events)}
+        good = self._reader.seal.checked(agreement, files)
+        return tuple(_record(file, events) for file in good if file["digest"] not in broken)
 
 
 def _record(file: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> AgreementRecord:

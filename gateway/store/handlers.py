@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands
+from gateway.core import commands, daily, erasure
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
 from gateway.core.webhook import PutWebhookCursor
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, tokens, webhooks
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, statements, tokens, webhooks
+from gateway.store import erasure as erasing
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -30,6 +31,9 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.AddBundle: partners.add_bundle,
     commands.Protect: protection.protect,
     commands.Intend: protection.intend,
+    daily.KeepStatement: statements.keep,
+    daily.NoteDifference: statements.note_difference,
+    erasure.Erase: erasing.erase,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
     PutWebhookCursor: webhooks.put_cursor,
@@ -41,4 +45,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
 
 def handle(tx: Transaction, command: Command[Any]) -> object:
     """Carry out one command inside a transaction. Raises what the command's docstring names, before changing anything."""
-    return _HANDLERS[type(command)](tx, command)
+    tx.begin_command()
+    answer = _HANDLERS[type(command)](tx, command)
+    tx.check_stated()
+    return answer

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
+from gateway.store.comparison import RowComparison
 from gateway.store.feed import StoredArrivals, StoredEnquiries, StoredEvents
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
@@ -29,8 +30,9 @@ from gateway.store.partners import StoredPartners
 from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
-from gateway.store.rows import Alarm, RowSeal
+from gateway.store.rows import Alarm, Refusals, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.statements import StoredStatements
 from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
@@ -72,14 +74,17 @@ class Readers:
     enquiries: StoredEnquiries
     tokens: StoredTokens
     log: StoredLog
+    statements: StoredStatements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStore:
-    """The one writer (`ports.Store`) and the reading ports."""
+    """The one writer (`ports.Store`), the reading ports, and what finds and remembers rows that are refused."""
 
     store: Writer
     read: Readers
+    comparison: RowComparison
+    refusals: Refusals
 
 
 @asynccontextmanager
@@ -105,9 +110,12 @@ async def open_store(
     def begin(connection: Connection) -> Transaction:
         return Transaction(connection, own=own, seal=seal, vault=vault)
 
+    def mac(index: int, data: bytes) -> bytes:
+        return row_mac(keys.append, origin, index, data)
+
     def finish(tx: Transaction) -> None:
         tx.flush()
-        log.append_entries(tx, lambda index, data: row_mac(keys.append, origin, index, data))
+        log.append_entries(tx, mac)
 
     _check_schema(path)
     async with AsyncExitStack() as stack:
@@ -120,7 +128,8 @@ async def open_store(
         room = Room(free=free or (lambda: shutil.disk_usage(path.parent).free), floor=floor)
         writer = Writer(engine, begin=begin, handle=handle, finish=finish, room=room, fatal=fatal)
         stack.push_async_callback(asyncio.to_thread, writer.close)
-        yield OpenStore(store=writer, read=_readers(reader, own))
+        comparison = RowComparison(path, mac=mac, seal=seal, vault=vault)
+        yield OpenStore(store=writer, read=_readers(reader, own), comparison=comparison, refusals=seal.refusals)
 
 
 @asynccontextmanager
@@ -150,6 +159,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         enquiries=StoredEnquiries(reader),
         tokens=StoredTokens(reader),
         log=StoredLog(reader),
+        statements=StoredStatements(reader, own),
     )
 
 

@@ -87,6 +87,8 @@ def settle_outgoing(tx: Transaction, settle: SettleOutgoing) -> bool:
         .where(outgoing.c.id == settle.id, outgoing.c.lease_token == settle.token)
         .values(state=state, run_at=run_at, lease_token=None, lease_until=None)
     )
+    if changed == 1 and settle.entry is not None:
+        tx.append(settle.entry)
     return changed == 1
 
 

@@ -1,6 +1,7 @@
 """Partners and key bundles, own ones included: rows that decide, each with its mac.
 
-A partner whose stored bundles are no history that could have been accepted counts as absent.
+A partner whose stored bundles are no history that could have been accepted counts as absent; so does one whose bundle the
+log knows and the table lost, for that bundle may be the one that revokes a key.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
+from gateway.core import deciding
 from gateway.core.commands import AddBundle, PutPartner
 from gateway.core.errors import ConflictError
 from gateway.ports import Partner
@@ -27,13 +29,12 @@ UNREADABLE: Final = "bundle-unreadable"
 
 def put_partner(tx: Transaction, put: PutPartner) -> None:
     """Write the partner's row anew."""
-    tx.change(delete(partner).where(partner.c.org == put.org))
-    tx.insert_sealed(
+    tx.put_sealed(
         partner,
         org=put.org,
         name=put.name,
         root=put.root,
-        verified_by=json.dumps(put.verified_by),
+        verified_by=deciding.people(put.verified_by),
         route=put.route,
         duty_number=put.duty_number,
         fetched_at=put.fetched_at,
@@ -55,8 +56,7 @@ def add_bundle(tx: Transaction, add: AddBundle) -> bool:
     lanes.look_again(tx, add.entry.at_us, message.c.partner == add.org)
     if held:
         return False
-    tx.change(delete(bundle).where(same))  # a row that was tampered with
-    tx.insert_sealed(bundle, org=add.org, seq=add.seq, jws=add.jws)
+    tx.put_sealed(bundle, org=add.org, seq=add.seq, jws=add.jws)
     tx.append(add.entry)
     for org in add.broadcast_to:
         owed.owe(tx, org, owed.BUNDLE, f"sha256:{hashlib.sha256(add.jws).hexdigest()}", add.jws, add.entry.at_us)
@@ -65,8 +65,7 @@ def add_bundle(tx: Transaction, add: AddBundle) -> bool:
 
 def _refreshed(tx: Transaction, org: str, fetched_at: int) -> None:
     for row in tx.read_sealed(partner, partner.c.org == org):
-        values = tx.seal.sealed(partner, {**row, "fetched_at": max(fetched_at, row["fetched_at"])})
-        tx.change(partner.update().where(partner.c.org == org).values(values))
+        tx.refresh_sealed(partner, row, fetched_at=max(fetched_at, row["fetched_at"]))
 
 
 class StoredPartners:
@@ -92,7 +91,7 @@ class StoredPartners:
 
     async def own_bundles(self) -> tuple[KeyBundle, ...]:
         rows = await self._reader.rows(select(bundle).where(bundle.c.org == self._own).order_by(bundle.c.seq))
-        return self._history(self._own, self._reader.seal.checked(bundle, rows)) or ()
+        return self._whole_history(self._own, self._reader.seal.checked(bundle, rows)) or ()
 
     def _partners(
         self, found: Sequence[Mapping[str, Any]], bundles: Sequence[Mapping[str, Any]]
@@ -100,10 +99,16 @@ class StoredPartners:
         good = self._reader.seal.checked(bundle, bundles)
         partners = []
         for row in self._reader.seal.checked(partner, found):
-            history = self._history(row["org"], [mine for mine in good if mine["org"] == row["org"]])
+            history = self._whole_history(row["org"], [mine for mine in good if mine["org"] == row["org"]])
             if history is not None:
                 partners.append(_partner(row, history))
         return tuple(partners)
+
+    def _whole_history(self, org: str, rows: Sequence[Mapping[str, Any]]) -> tuple[KeyBundle, ...] | None:
+        """As `_history`; None too where the log knows a bundle that is not among the rows."""
+        if any(key[0] == org for key in self._reader.seal.lacks(bundle, rows)):
+            return None
+        return self._history(org, rows)
 
     def _history(self, org: str, rows: Sequence[Mapping[str, Any]]) -> tuple[KeyBundle, ...] | None:
         """The bundles of one organisation, verified again; None where they are no history. Raises the alarm for that."""

@@ -1,4 +1,7 @@
-"""The protection list (agreements section 2), and the halves of acts that need two people."""
+"""The protection list (agreements section 2), and the halves of acts that need two people.
+
+A protection that the log knows and the table lost still protects: what is missing here would let an address leave.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 from sqlalchemy import and_, delete, or_, select
 
 from gateway.core.commands import Intend, Protect
+from gateway.core.deciding import digest_of_bytes
 from gateway.core.halves import independent
 from gateway.store import lanes
 from gateway.store.readers import Reader
@@ -25,7 +29,7 @@ def protect(tx: Transaction, protect: Protect) -> int:
     if protect.add:
         return add(tx, protect.tags, protect.kinds, seconds(protect.now))
     lanes.look_again(tx, micros(protect.now))
-    return tx.change(delete(table).where(table.c.tag.in_(protect.tags), table.c.kind.in_(protect.kinds)))
+    return tx.delete_sealed(table, table.c.tag.in_(protect.tags), table.c.kind.in_(protect.kinds))
 
 
 def add(tx: Transaction, tags: frozenset[bytes], kinds: frozenset[str], added_at: int) -> int:
@@ -36,8 +40,7 @@ def add(tx: Transaction, tags: frozenset[bytes], kinds: frozenset[str], added_at
     listed = {(row["tag"], row["kind"]) for row in rows}
     missing = sorted({(tag, kind) for tag in tags for kind in kinds} - listed)
     for tag, kind in missing:
-        tx.change(delete(table).where(table.c.tag == tag, table.c.kind == kind))  # a row that was tampered with
-        tx.insert_sealed(table, tag=tag, kind=kind, added_at=added_at)
+        tx.put_sealed(table, tag=tag, kind=kind, added_at=added_at)
     return len(missing)
 
 
@@ -51,6 +54,7 @@ def intend(tx: Transaction, intend: Intend) -> tuple[str, ...]:
         tx.change(delete(intention).where(intention.c.act == intend.act))
     else:
         tx.insert_sealed(intention, act=intend.act, by=intend.by, stated_at=intend.now)
+    tx.append(intend.entry)
     return tuple(sorted({*others, intend.by}))
 
 
@@ -61,5 +65,9 @@ class StoredProtection:
         self._reader = reader
 
     async def kinds(self, tags: Iterable[bytes]) -> frozenset[str]:
-        rows = await self._reader.rows(select(table).where(table.c.tag.in_(list(tags))))
-        return frozenset(row["kind"] for row in self._reader.seal.checked(table, rows))
+        asked = list(tags)
+        rows = await self._reader.rows(select(table).where(table.c.tag.in_(asked)))
+        good = self._reader.seal.checked(table, rows)
+        lacking = self._reader.seal.lacks(table, good)
+        named = {digest_of_bytes(tag) for tag in asked} if lacking else frozenset[str]()
+        return frozenset({row["kind"] for row in good} | {str(kind) for tag, kind in lacking if tag in named})

@@ -21,6 +21,7 @@ from gateway.core.errors import SafehandError
 FIRST_AFFECTED: Final = (3, 7, 0)
 LAST_AFFECTED: Final = (3, 51, 2)
 BUSY_TIMEOUT_MS: Final = 10_000
+SCRUB_TIMEOUT_MS: Final = 500  # nothing is written meanwhile
 DISK_FULL: Final = "SQLITE_FULL"
 
 _COMMON: Final = (f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}", "PRAGMA foreign_keys = ON")
@@ -92,6 +93,21 @@ def reader_engine(path: Path, connections: int = 0) -> Engine:
     )
     _set_up(engine, (*_COMMON, *_READER), begin="BEGIN")
     return engine
+
+
+def empty_wal(connection: Any) -> bool:
+    """Move everything into the database and empty the write-ahead log; `connection` is the driver's, outside any
+    transaction. False where a reader is in the way: then it is to be tried again."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout = {SCRUB_TIMEOUT_MS}")
+        busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+    except pysqlite3.OperationalError:  # the disk is full, or a lock: what was committed is committed all the same
+        return False
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.close()
 
 
 @contextmanager

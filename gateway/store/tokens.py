@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Scope, Token
@@ -21,31 +22,18 @@ _SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 def create(tx: Transaction, create: CreateToken) -> None:
     """Put the row in, with its mac, and log it."""
-    token = create.token
-    tx.insert_sealed(
-        table,
-        id=token.id,
-        name=token.name,
-        role=token.role,
-        scopes=" ".join(sorted(token.scopes)),
-        hash=create.digest,
-        created_at=token.created_at,
-        expires_at=token.expires_at,
-        revoked_at=token.revoked_at,
-    )
+    tx.insert_sealed(table, **_row(create.token))
     tx.append(create.entry)
 
 
 def revoke(tx: Transaction, revoke: RevokeToken) -> bool:
-    """Write the row again with the time of its end; one that fails its mac is refused everywhere as it is."""
-    rows = tx.read_sealed(table, table.c.id == revoke.id)
-    if not rows or rows[0]["revoked_at"] is not None:
+    """Write the row again with the time of its end; one that is not ours stays refused as it is."""
+    rows = tx.read_sealed(table, table.c.id == revoke.token.id)
+    if not rows or replace(_token(rows[0]), revoked_at=revoke.token.revoked_at) != revoke.token:
         return False
-    row = {name: value for name, value in rows[0].items() if name != "mac"}
-    sealed = tx.seal.sealed(table, row | {"revoked_at": revoke.at})
-    tx.change_touched(
-        update(table).where(table.c.id == revoke.id).values(revoked_at=sealed["revoked_at"], mac=sealed["mac"])
-    )
+    if rows[0]["revoked_at"] is not None:
+        return False
+    tx.put_sealed(table, **_row(revoke.token))
     tx.append(revoke.entry)
     return True
 
@@ -89,9 +77,23 @@ class StoredTokens:
         return tuple(map(_token, self._reader.seal.checked(table, rows)))
 
 
+def _row(token: Token) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "role": token.role,
+        "scopes": " ".join(sorted(token.scopes)),
+        "hash": token.digest,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "revoked_at": token.revoked_at,
+    }
+
+
 def _token(row: Mapping[str, Any]) -> Token:
     return Token(
         id=row["id"],
+        digest=row["hash"],
         name=row["name"],
         role=row["role"],
         scopes=frozenset(Scope(name) for name in row["scopes"].split() if name in _SCOPES),

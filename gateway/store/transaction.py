@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Executable, Row, Select, Table, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Executable, Row, Select, Table, delete, func, insert, select, update
 from sqlalchemy.sql.dml import UpdateBase
 
 from contracts.names import ZERO_DIGEST
+from gateway.core import deciding
 from gateway.core.commands import Heads, LogEntry
 from gateway.core.errors import HeadsMovedError
 from gateway.store import schema
 from gateway.store.rows import RowSeal
 from gateway.store.vault import Vault
-from gateway.tlog.entry import leaf_hash
+from gateway.tlog.entry import commitment_opens, leaf_hash, parse_shape
 
 R = TypeVar("R")
 
@@ -52,10 +53,13 @@ class Transaction:
         self.vault = vault
         self.slots: list[Slot] = []
         self.changes = 0
+        self.scrub = False  # whether what was deleted must leave the write-ahead log too
         self._connection = connection
         self._waiting: dict[str, list[Mapping[str, Any]]] = {}
         self._ids: dict[str, int] = {}
         self._heads: dict[str, tuple[str, str] | None] = {}
+        self._written: dict[tuple[str, deciding.Key], str | None] = {}
+        self._stated: dict[tuple[str, deciding.Key], str | None] = {}
 
     # --- reading
 
@@ -81,8 +85,41 @@ class Transaction:
         self._waiting.setdefault(table.name, []).append(row)
 
     def insert_sealed(self, table: Table, **row: Any) -> None:
-        """Put a row that decides in, with its mac."""
+        """Put a row that decides in, with its mac; no row of its key may be there. The command's entry must state it."""
         self.insert(table, **self.seal.sealed(table, row))
+        self._wrote(table, row)
+
+    def put_sealed(self, table: Table, **row: Any) -> None:
+        """As `insert_sealed`, in the place of the row that has this key, whoever wrote that."""
+        same = [column == row[column.name] for column in table.primary_key]
+        sealed = self.seal.sealed(table, row)
+        if self.change(update(table).where(*same).values(sealed)) == 0:
+            self.insert(table, **sealed)
+        self._wrote(table, row)
+
+    def refresh_sealed(self, table: Table, row: Mapping[str, Any], **values: Any) -> None:
+        """Change columns of a good row that the log does not state (`core.deciding`): no entry is needed."""
+        if not values.keys().isdisjoint((*deciding.TABLES[table.name].compared, *deciding.TABLES[table.name].key)):
+            raise deciding.RowsError(f"a column of {table.name} that the log states")
+        same = [column == row[column.name] for column in table.primary_key]
+        self.change(update(table).where(*same).values(self.seal.sealed(table, {**row, **values})))
+
+    def restore_sealed(self, table: Table, **row: Any) -> None:
+        """As `put_sealed`, for a row that is a function of its key, so that the log states it already: no entry is needed."""
+        stated = dict(self._written)
+        self.put_sealed(table, **row)
+        self._written = stated
+
+    def delete_sealed(self, table: Table, *conditions: ColumnElement[bool]) -> int:
+        """Take rows that decide out; return how many there were. The command's entry must state each of them."""
+        for row in self.read(select(*table.primary_key).where(*conditions)):
+            key = deciding.key_of(table.name, dict(row._mapping))
+            self._written[table.name, key] = None
+        return self.change_touched(delete(table).where(*conditions))
+
+    def _wrote(self, table: Table, row: Mapping[str, Any]) -> None:
+        if table.name in deciding.TABLES:
+            self._written[table.name, deciding.key_of(table.name, row)] = deciding.digest_of(table.name, row)
 
     def change(self, statement: UpdateBase) -> int:
         """Carry out an UPDATE, a DELETE or an INSERT .. ON CONFLICT now; return how many rows it changed."""
@@ -100,9 +137,30 @@ class Transaction:
         if leaf_hash(entry.data) != entry.leaf:
             raise ValueError("an entry's leaf hash is not that of its bytes")
         self.changes += 1
+        self._state(entry)
         slot = Slot(entry)
         self.slots.append(slot)
         return slot
+
+    def _state(self, entry: LogEntry) -> None:
+        for opening in entry.openings:
+            if opening.field == deciding.ROWS:
+                text = opening.value.decode()
+                commitments = parse_shape(entry.data).commit or {}
+                if not commitment_opens(commitments.get(deciding.ROWS, ""), opening.salt, deciding.ROWS, text):
+                    raise deciding.RowsError("an opening that does not open its entry's commitment")
+                self._stated |= {(c.table, c.key): c.digest for c in deciding.from_text(text)}
+
+    def begin_command(self) -> None:
+        """From here on what is written belongs to the next command."""
+        self._written, self._stated = {}, {}
+
+    def check_stated(self) -> None:
+        """Refuse a command that changed a deciding row otherwise than its entries state: a bug (log A6)."""
+        for place, digest in self._written.items():
+            if place not in self._stated or self._stated[place] != digest:
+                raise deciding.RowsError(f"a row of {place[0]} was changed, and no entry states it")
+        self.seal.stated(self._stated)
 
     def next_id(self, table: Table) -> int:
         """Return a row number that was never used; sound because this connection alone writes."""
@@ -135,11 +193,13 @@ class Transaction:
         self._heads.pop(agreement, None)
 
     def _current_heads(self, digest: str) -> tuple[str, str] | None:
-        """The tips of both chains, or None where the agreement is not held, or one of its chains is forked."""
+        """The tips of both chains, or None where the agreement is not held, or one of its chains is forked or lost an event."""
         parties = self.read_sealed(schema.agreement, schema.agreement.c.digest == digest)
         if not parties:
             return None
         events = self.read_sealed(schema.agreement_event, schema.agreement_event.c.digest == digest)
+        if any(key[0] == digest for key in self.seal.lacks(schema.agreement_event, events)):
+            return None
         tips: dict[str, str] = {parties[0]["party_a"]: ZERO_DIGEST, parties[0]["party_b"]: ZERO_DIGEST}
         places = set()
         for row in sorted(events, key=lambda row: row["n"]):

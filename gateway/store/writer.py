@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.core.commands import Command
 from gateway.core.errors import BusyError, SafehandError
-from gateway.store.sqlite import DISK_FULL, error_name
+from gateway.store.sqlite import DISK_FULL, empty_wal, error_name
 from gateway.store.transaction import AtIndex, Transaction
 
 R = TypeVar("R")
@@ -88,6 +88,7 @@ class Writer:
         self._finish = finish
         self._room = room
         self._fatal = fatal
+        self._scrub = False  # something was erased, and the write-ahead log not emptied since
         self._queue: queue.Queue[_Job | None] = queue.Queue(waiting)
         self._gate = threading.Lock()
         self._stopped: WriterStoppedError | None = None
@@ -185,6 +186,9 @@ class Writer:
             self._connection.connection.rollback()  # nothing was committed; SQLAlchemy holds the transaction ended
             transaction.close()
             raise
+        if self._scrub:
+            # What was erased must not lie in the write-ahead log; where a reader is in the way, after the next commit.
+            self._scrub = not empty_wal(self._connection.connection.driver_connection)
         return [_outcome(answer) for answer in answers]
 
     def _answers(self, batch: Sequence[_Job]) -> Sequence[object]:
@@ -199,6 +203,7 @@ class Writer:
                     raise  # it changed something before it refused: only a rollback undoes that
                 answers.append(_Outcome(error=error))
         self._finish(tx)
+        self._scrub = self._scrub or tx.scrub
         return answers
 
     def _stop(self, error: BaseException, unanswered: list[_Job]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts.breach import ContractBreachError
 from contracts.errors import ContractError
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -59,6 +60,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (IllegalTransitionError, 409, EXIT_REFUSED, "Not possible in this state"),
     (ReceiptRejectedError, 422, EXIT_REFUSED, "The receipt proves nothing"),
     (EnvelopeRejectedError, 422, EXIT_REFUSED, "The envelope cannot be read"),
+    (StatementRejectedError, 422, EXIT_REFUSED, "The daily statement proves nothing"),
     (EventRejectedError, 422, EXIT_REFUSED, "The agreement event proves nothing"),
     (TokenUnknownError, 401, EXIT_REFUSED, "No token that is in force"),
     (TokenScopeError, 403, EXIT_REFUSED, "The token does not allow this"),
@@ -69,6 +71,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     ("store.stopped", 503, EXIT_TEMPORARY, "The gateway is stopping: try again"),
     (LogInconsistentError, 500, EXIT_INTEGRITY, "The exchange log is not what was written"),
     (RowTamperedError, 500, EXIT_INTEGRITY, "A row is not what was written"),
+    ("rows.unlogged", 500, EXIT_INTEGRITY, "A row would change, and no log entry says so"),
     ("vault.unreadable", 500, EXIT_INTEGRITY, "Stored content is not what was written"),
     (HomeError, 500, EXIT_USAGE, "The gateway is not set up"),
     (TlsError, 500, EXIT_USAGE, "The gateway is not set up"),

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.core import deciding
 from gateway.core.commands import (
     AddBundle,
     ClaimOutgoing,
@@ -1263,15 +1265,18 @@ async def test_what_was_settled_is_not_released(subject: Subject) -> None:
 
 
 def put(*, verified_by: tuple[str, ...] = ("one", "two"), fetched_at: int = 100, when: float = 0) -> PutPartner:
+    said: dict[str, Any] = {
+        "org": PARTNER,
+        "name": "Council B",
+        "root": "sha256:" + "00" * 32,
+        "verified_by": verified_by,
+        "route": "peer",
+        "duty_number": "020 7946 0000",
+    }
     return PutPartner(
-        org=PARTNER,
-        name="Council B",
-        root="sha256:" + "00" * 32,
-        verified_by=verified_by,
-        route="peer",
-        duty_number="020 7946 0000",
         fetched_at=fetched_at,
-        entry=make_entry("partner-verified", when=at(when), partner=PARTNER),
+        entry=make_entry("partner-verified", when=at(when), partner=PARTNER, rows=deciding.of_partner(**said)),
+        **said,
     )
 
 
@@ -1281,7 +1286,12 @@ def add(bundle: KeyBundle, *, fetched_at: int = 200, broadcast_to: tuple[str, ..
         seq=bundle.seq,
         jws=bundle.jws,
         fetched_at=fetched_at,
-        entry=make_entry("key-bundle", when=at(when), partner=bundle.org),
+        entry=make_entry(
+            "key-bundle",
+            when=at(when),
+            partner=bundle.org,
+            rows=deciding.of_bundle(org=bundle.org, seq=bundle.seq, jws=bundle.jws),
+        ),
         broadcast_to=broadcast_to,
     )
 
@@ -1524,11 +1534,12 @@ async def test_the_same_id_and_version_with_another_partner_is_another_agreement
 
 
 def protect(*, add: bool = True, kinds: frozenset[str] = frozenset({"location"}), now: float = 0) -> Protect:
-    return Protect(tags=TAGS, kinds=kinds, add=add, now=at(now), entry=make_entry("protection-changed"))
+    entry = make_entry("protection-changed", rows=deciding.of_protection(TAGS, kinds, add=add))
+    return Protect(tags=TAGS, kinds=kinds, add=add, now=at(now), entry=entry)
 
 
 def intend(by: str, *, act: bytes = b"a" * 32, now: int = 1_000, not_before: int = 0) -> Intend:
-    return Intend(act=act, by=by, now=now, not_before=not_before)
+    return Intend(act=act, by=by, now=now, not_before=not_before, entry=make_entry("approval"))
 
 
 async def test_a_listed_tag_is_found_under_its_kinds(subject: Subject) -> None:
@@ -1620,7 +1631,7 @@ async def test_lists_show_the_newest_headers_and_no_body(subject: Subject) -> No
 
 
 async def test_counts_are_by_state_and_of_what_is_owed_and_logged(subject: Subject) -> None:
-    assert await subject.overview.counts() == {"owed": 0, "owed.dead": 0, "log.size": 1}
+    assert await subject.overview.counts() == {"owed": 0, "owed.dead": 0, "log.size": 1, "statements.different": 0}
     assert await subject.overview.protected() == {}
     await submitted(subject)
     await bring(subject, await submitted(subject, b"other"), State.DELIVERED)
@@ -1637,4 +1648,5 @@ async def test_counts_are_by_state_and_of_what_is_owed_and_logged(subject: Subje
         "owed": 1,
         "owed.dead": 0,
         "log.size": 7,
+        "statements.different": 0,
     }

@@ -7,28 +7,36 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from gateway.core import deciding
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.happened import LED_TO
 from gateway.core.lifecycle import InboundState
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Token
 from gateway.ports import InboundMessage, MessageEvent
+from tests.support.rows import check_stated
 
 if TYPE_CHECKING:
     from tests.support.memory import Memory
 
 
 def create(memory: Memory, command: CreateToken) -> None:
-    memory.tokens[command.digest] = command.token
+    check_stated(deciding.of_token(command.token), command.entry)
+    memory.tokens[command.token.digest] = command.token
     memory._append(command.entry)
 
 
 def revoke(memory: Memory, command: RevokeToken) -> bool:
-    for digest, token in memory.tokens.items():
-        if token.id == command.id and token.revoked_at is None:
-            memory.tokens[digest] = replace(token, revoked_at=command.at)
-            memory._append(command.entry)
-            return True
-    return False
+    held = memory.tokens.get(command.token.digest)
+    if (
+        held is None
+        or held.revoked_at is not None
+        or replace(held, revoked_at=command.token.revoked_at) != command.token
+    ):
+        return False
+    check_stated(deciding.of_token(command.token), command.entry)
+    memory.tokens[held.digest] = command.token
+    memory._append(command.entry)
+    return True
 
 
 def remember(memory: Memory, command: Remember) -> bytes:

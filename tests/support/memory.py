@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from gateway.core import commands
+from gateway.core import commands, daily, deciding, erasure
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
@@ -54,8 +54,9 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import client
-from tests.support.keys import NOW, payload_of
+from tests.support import client, rows, statements
+from tests.support.keys import NOW, make_origin, payload_of
+from tests.support.rows import check_stated
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -186,6 +187,8 @@ class Memory:
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
         self.cursors: dict[str, int] = {}
         self.tokens: dict[bytes, token_commands.Token] = {}
+        self.origin = make_origin(own)
+        self.stated = statements.Stated()
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
@@ -340,6 +343,7 @@ class Memory:
             state=InboundState.REFUSED if command.inner is None else InboundState.RECEIVED,
         )
         new = {(tag, "location") for tag in command.protect} - self.protected
+        check_stated((deciding.put("protection", tag=tag, kind=kind) for tag, kind in new), command.protect_entry)
         self.protected |= new
         self._append(command.entry, command.protect_entry if new else None)
         return commands.Received(reception=commands.Reception.NEW, receipt=command.receipt)
@@ -356,7 +360,7 @@ class Memory:
         held.acknowledged[command.event] = command.receipt
         self._append(command.entry)
         ref = f"{command.message_id}/{command.event}"
-        self._owe(command.sender, "receipt", ref, command.receipt, command.now)
+        self.owe(command.sender, "receipt", ref, command.receipt, command.now)
         return command.receipt
 
     def _add_bundle(self, command: commands.AddBundle) -> bool:
@@ -368,14 +372,24 @@ class Memory:
         self._look_again(now, lambda row: row.partner == command.org)
         if command.jws in held:
             return False
+        check_stated(deciding.of_bundle(org=command.org, seq=command.seq, jws=command.jws), command.entry)
         held.append(command.jws)
         self._append(command.entry)
         ref = f"sha256:{hashlib.sha256(command.jws).hexdigest()}"
         for org in command.broadcast_to:
-            self._owe(org, "bundle", ref, command.jws, now)
+            self.owe(org, "bundle", ref, command.jws, now)
         return True
 
     def _put_partner(self, command: commands.PutPartner) -> None:
+        row = deciding.of_partner(
+            org=command.org,
+            name=command.name,
+            root=command.root,
+            verified_by=command.verified_by,
+            route=command.route,
+            duty_number=command.duty_number,
+        )
+        check_stated(row, command.entry)
         self.partner_rows[command.org] = command
         self.fetched_at[command.org] = command.fetched_at
         self._append(command.entry)
@@ -390,13 +404,15 @@ class Memory:
         known = place(command.event) in {place(event) for event in self.events}
         if not known and command.own_head is not None:
             self._check_chain(command.event, command.own_head)
+        if not known:
+            check_stated(deciding.of_event(None if file.digest in self.files else file, command.event), command.entry)
         self.files.setdefault(file.digest, file)
         if known:
             return False
         self.events.append(command.event)
         self._append(command.entry)
         if command.push_to is not None:
-            self._owe(command.push_to, "event", command.event.hash, command.event.jws, command.now)
+            self.owe(command.push_to, "event", command.event.hash, command.event.jws, command.now)
         self._look_again(command.now, lambda row: row.agreement == command.event.digest)
         return True
 
@@ -417,6 +433,8 @@ class Memory:
     def _protect(self, command: commands.Protect) -> int:
         rows = {(tag, kind) for tag in command.tags for kind in command.kinds}
         changed = rows - self.protected if command.add else rows & self.protected
+        change = deciding.put if command.add else deciding.gone
+        check_stated((change("protection", tag=tag, kind=kind) for tag, kind in changed), command.entry)
         self.protected = self.protected | rows if command.add else self.protected - rows
         self._append(command.entry)
         if not command.add:
@@ -429,6 +447,7 @@ class Memory:
         valid = {by: at for by, at in said.items() if at >= command.not_before}
         others = {by for by in valid if independent(by, command.by)}
         self.intentions[command.act] = {} if others else {**valid, command.by: command.now}
+        self._append(command.entry)
         return tuple(sorted({*others, command.by}))
 
     def _claim_outgoing(self, command: commands.ClaimOutgoing) -> bool:
@@ -449,6 +468,7 @@ class Memory:
             return False
         owed.token, owed.run_at = None, command.next.at if isinstance(command.next, RetryAt) else None
         owed.dead = command.next is not None and owed.run_at is None
+        self._append(command.entry)
         return True
 
     def _release_leases(self, command: commands.ReleaseLeases) -> int:
@@ -467,7 +487,7 @@ class Memory:
         if self.checkpoints.setdefault(command.size, command).root != command.root:
             raise LogInconsistentError("two checkpoints of one size have different roots")
 
-    def _owe(self, partner: str, kind: str, ref: str, data: bytes, now: datetime) -> None:
+    def owe(self, partner: str, kind: str, ref: str, data: bytes, now: datetime) -> None:
         item = OutgoingItem(
             id=len(self.outgoing) + 1,
             partner=partner,
@@ -506,6 +526,9 @@ class Memory:
         token_commands.CreateToken: client.create,
         token_commands.RevokeToken: client.revoke,
         token_commands.Remember: client.remember,
+        erasure.Erase: rows.erase,
+        daily.KeepStatement: statements.keep,
+        daily.NoteDifference: statements.note,
     }
 
     # --- what the readers see
@@ -729,6 +752,7 @@ class MemoryOverview:
             "owed": sum(owed.run_at is not None for owed in self.memory.outgoing.values()),
             "owed.dead": sum(owed.dead for owed in self.memory.outgoing.values()),
             "log.size": len(self.memory.log),
+            "statements.different": len(self.memory.stated.noted),
         }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from gateway.core import deciding
 from gateway.core.commands import (
     Acknowledge,
     AgreementFile,
@@ -80,12 +81,20 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def make_entry(kind: str = "search", *, when: datetime = START, by: str | None = None, **members: Any) -> LogEntry:
-    """An entry with what a test says of it; `by` becomes a commitment with its opening."""
+def make_entry(
+    kind: str = "search",
+    *,
+    when: datetime = START,
+    by: str | None = None,
+    rows: tuple[deciding.Change, ...] = (),
+    **members: Any,
+) -> LogEntry:
+    """An entry with what a test says of it; `by` and the deciding `rows` become commitments with their openings."""
     salt = secrets.token_bytes(32)
-    openings = () if by is None else (Opening(field="by", salt=salt, value=by.encode()),)
-    if by is not None:
-        members["commit"] = {"by": commitment(salt, "by", by)}
+    said = ({} if by is None else {"by": by}) | ({deciding.ROWS: deciding.to_text(rows)} if rows else {})
+    openings = tuple(Opening(field=name, salt=salt, value=text.encode()) for name, text in said.items())
+    if said:
+        members["commit"] = {name: commitment(salt, name, text) for name, text in said.items()}
     entry = Entry(
         v=1,
         kind=kind,
@@ -260,7 +269,11 @@ def make_receive(
         entry=make_entry("refused-inbound" if refused else "received", when=when, **members),
         heads=None if refused else heads or make_heads(),
         protect=protect,
-        protect_entry=make_entry("protection-added", when=when) if protect else None,
+        protect_entry=make_entry(
+            "protection-added", when=when, rows=deciding.of_protection(protect, {"location"}, add=True)
+        )
+        if protect
+        else None,
     )
 
 
@@ -295,13 +308,13 @@ def make_event(
     """An event as its organisation wrote it; ours after event n - 1 as this function makes it."""
     jws = data or f"event {n} of {org}".encode()
     before = ZEROS if n == 1 else digest(f"event {n - 1} of {org}".encode())
+    held = file or make_file()
+    event = EventRow(digest=held.digest, org=org, n=n, hash=digest(jws), jws=jws, received_at=seconds(now))
     return RecordEvent(
-        file=file or make_file(),
-        event=EventRow(
-            digest=(file or make_file()).digest, org=org, n=n, hash=digest(jws), jws=jws, received_at=seconds(now)
-        ),
+        file=held,
+        event=event,
         own_head=before if org == OWN else None,
-        entry=make_entry("agreement-event", when=now, dir="own"),
+        entry=make_entry("agreement-event", when=now, dir="own", rows=deciding.of_event(held, event)),
         push_to=push_to,
         now=now,
     )
@@ -345,9 +358,8 @@ def tamper(path: Path, *statements: str) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("PRAGMA defer_foreign_keys = ON"))
-            for table in APPEND_ONLY:
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_update"))
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_delete"))
+            for (trigger,) in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
+                connection.execute(text(f"DROP TRIGGER {trigger}"))
             for statement in statements:
                 assert connection.execute(text(statement)).rowcount > 0, statement
     finally:

@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from gateway.store.migrations.append_only import protect
 from gateway.store.sqlite import writer_engine
 
 CONNECTION: Final = "connection"  # the attribute by which env.py is given the connection to use
@@ -30,6 +31,7 @@ def upgrade(path: Path) -> None:
             config = _config()
             config.attributes[CONNECTION] = connection
             command.upgrade(config, "head")
+            protect(connection)
     finally:
         engine.dispose()
 

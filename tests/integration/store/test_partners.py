@@ -5,6 +5,9 @@ What the ports show is in `tests.conformance.test_store`.
 
 from __future__ import annotations
 
+from typing import Any
+
+from gateway.core import deciding
 from gateway.core.commands import AddBundle, PutPartner
 from gateway.ports import Partner
 from gateway.store.partners import UNREADABLE
@@ -15,15 +18,18 @@ from tests.support.store import PARTNER, Lab, make_entry, tamper
 
 
 def put(*, verified_by: tuple[str, ...] = ("one", "two")) -> PutPartner:
+    said: dict[str, Any] = {
+        "org": PARTNER,
+        "name": "Council B",
+        "root": "sha256:" + "00" * 32,
+        "verified_by": verified_by,
+        "route": "peer",
+        "duty_number": "020 7946 0000",
+    }
     return PutPartner(
-        org=PARTNER,
-        name="Council B",
-        root="sha256:" + "00" * 32,
-        verified_by=verified_by,
-        route="peer",
-        duty_number="020 7946 0000",
         fetched_at=100,
-        entry=make_entry("partner-verified", partner=PARTNER),
+        entry=make_entry("partner-verified", partner=PARTNER, rows=deciding.of_partner(**said)),
+        **said,
     )
 
 
@@ -33,7 +39,9 @@ def add(bundle: KeyBundle) -> AddBundle:
         seq=bundle.seq,
         jws=bundle.jws,
         fetched_at=200,
-        entry=make_entry("key-bundle", partner=bundle.org),
+        entry=make_entry(
+            "key-bundle", partner=bundle.org, rows=deciding.of_bundle(org=bundle.org, seq=bundle.seq, jws=bundle.jws)
+        ),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from gateway.core import deciding
 from gateway.core.commands import Intend, Protect
 from gateway.store.rows import TAMPERED
 from tests.support.store import Lab, at, make_entry, tamper
@@ -10,7 +13,8 @@ TAGS = frozenset({b"t" * 32, b"u" * 32})
 
 
 def protect(kind: str = "location") -> Protect:
-    return Protect(tags=TAGS, kinds=frozenset({kind}), add=True, now=at(0), entry=make_entry("protection-changed"))
+    entry = make_entry("protection-changed", rows=deciding.of_protection(TAGS, {kind}, add=True))
+    return Protect(tags=TAGS, kinds=frozenset({kind}), add=True, now=at(0), entry=entry)
 
 
 async def test_a_planted_entry_counts_as_absent_and_listing_mends_it(lab: Lab) -> None:
@@ -23,7 +27,7 @@ async def test_a_planted_entry_counts_as_absent_and_listing_mends_it(lab: Lab) -
 
 
 async def test_a_planted_half_does_not_count(lab: Lab) -> None:
-    intend = Intend(act=b"a" * 32, by="one", now=1_000, not_before=0)
+    intend = Intend(act=b"a" * 32, by="one", now=1_000, not_before=0, entry=make_entry("approval"))
     await lab.open.store.write(intend)
     tamper(lab.path, "UPDATE intention SET by = 'somebody'")
-    assert await lab.open.store.write(intend) == ("one",)
+    assert await lab.open.store.write(replace(intend, entry=make_entry("approval"))) == ("one",)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.strict import FileError
-from gateway.config import Settings, Webhook, default_origin, read_settings, write_settings
+from gateway.config import ApiSettings, Settings, Webhook, default_origin, is_loopback, read_settings, write_settings
 
 LEAST = """
 org = "la-207"
@@ -298,3 +298,45 @@ def test_webhooks_are_written_as_they_are_read() -> None:
     )
     assert len(settings.webhooks) == 2
     assert read(write_settings(settings)) == settings
+
+
+def test_api_has_no_listener_unless_one_is_named() -> None:
+    assert read(LEAST).api is None
+
+
+def test_api_is_read_and_written_with_every_limit() -> None:
+    settings = read(LEAST + '[api]\nlisten = "127.0.0.1:8445"\nburst = 7\n')
+    assert settings.api == ApiSettings(listen=("127.0.0.1", 8445), burst=7)
+    assert read_settings(write_settings(settings).encode(), file="config.toml") == settings
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("[api]\nburst = 1\n", "api.listen"),
+        ('[api]\nlisten = "127.0.0.1"\n', "api.listen"),
+        ('[api]\nlisten = "127.0.0.1:1"\nburst = 0\n', "api.burst"),
+        ('[api]\nlisten = "127.0.0.1:1"\nin_flight = 1001\n', "api.in_flight"),
+        ('[api]\nlisten = "127.0.0.1:1"\nrequests_per_minute = "many"\n', "api.requests_per_minute"),
+        ('[api]\nlisten = "127.0.0.1:1"\ntls = false\n', "api.tls"),
+    ],
+)
+def test_fault_of_the_api_is_named_by_its_key(table: str, key: str) -> None:
+    with pytest.raises(FileError) as refused:
+        read(LEAST + table)
+    assert [problem.key for problem in refused.value.problems] == [key]
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("192.0.2.1", False),
+        ("a.example", False),
+    ],
+)
+def test_only_loopback_is_reached_from_this_machine_alone(host: str, plain: bool) -> None:
+    assert is_loopback(host) is plain
