@@ -24,7 +24,7 @@ from schemathesis.config import SchemathesisConfig
 from gateway.demo import records
 from gateway.demo.stage import wait_for
 from gateway.web.api.description import document
-from tests.support.councils import ApiCouncil, two_councils
+from tests.support.councils import ApiCouncil, Councils
 
 EXAMPLES = int(os.environ.get("SAFEHAND_API_EXAMPLES", "20"))  # noqa: TID251 - a knob of this test alone
 
@@ -56,8 +56,9 @@ class Subject:
 
 
 @pytest.fixture(scope="module")
-def subject() -> Iterator[Subject]:
-    with two_councils() as (kc, hants), requests.Session() as session:
+def subject(councils: Councils) -> Iterator[Subject]:
+    kc, hants = councils
+    with requests.Session() as session:
         session.trust_env = False
         sent, received = send(kc, "la-850"), send(hants, "la-207")
         digest = kc.act("agreement.list")[0]["digest"]

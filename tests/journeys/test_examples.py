@@ -25,7 +25,7 @@ from gateway.app import now_utc
 from gateway.core.webhook import Post, new_secret, read_secret
 from gateway.demo import records
 from gateway.demo.stage import wait_for
-from tests.support.councils import ApiCouncil, free_port, two_councils
+from tests.support.councils import ApiCouncil, Councils
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/examples"
 PYTHON = (sys.executable, str(EXAMPLES / "python/safehand_client.py"))
@@ -116,31 +116,8 @@ def listening(program: tuple[str, ...], folder: Path, secret: Path, port: int) -
             stream.close()
 
 
-PORTS: dict[str, int] = {}
-
-
-def webhook_of(council: ApiCouncil) -> str:
-    PORTS[council.org] = free_port()
-    out = council.home.secrets.relative_to(council.folder.parent) / "case-system.whsec"
-    council.run("webhook", "secret", "--out", str(out), quiet=True)
-    return f"""
-[[webhook]]
-name = "case-system"
-url = "http://127.0.0.1:{PORTS[council.org]}/safehand"
-secret = "secrets/case-system.whsec"
-"""
-
-
-@pytest.fixture(scope="module")
-def councils() -> Iterator[tuple[ApiCouncil, ApiCouncil]]:
-    with two_councils(webhook_of) as both:
-        yield both
-
-
 @pytest.fixture(params=[(PYTHON, NODE), (NODE, PYTHON)], ids=["python-to-node", "node-to-python"])
-def pair(
-    request: pytest.FixtureRequest, councils: tuple[ApiCouncil, ApiCouncil]
-) -> Iterator[tuple[CaseSystem, CaseSystem]]:
+def pair(request: pytest.FixtureRequest, councils: Councils) -> Iterator[tuple[CaseSystem, CaseSystem]]:
     with case_system(request.param[0], councils[0]) as kc, case_system(request.param[1], councils[1]) as hants:
         yield kc, hants
 
@@ -267,7 +244,7 @@ def stumbling(*answers: int) -> Iterator[Stumbling]:
 
 @pytest.mark.parametrize("program", [PYTHON, NODE], ids=["python", "node"])
 def test_429_503_and_a_broken_connection_are_tried_again_with_the_same_key(
-    program: tuple[str, ...], councils: tuple[ApiCouncil, ApiCouncil]
+    program: tuple[str, ...], councils: Councils
 ) -> None:
     with stumbling(429, 503, 0) as server, case_system(program, councils[0], server.url) as client:
         assert client.run("send", "--job", "case-1", client.file("transfer.json", submission())) == [{"id": "x"}]
@@ -278,7 +255,7 @@ def test_429_503_and_a_broken_connection_are_tried_again_with_the_same_key(
 @pytest.mark.parametrize("program", [PYTHON, NODE], ids=["python", "node"])
 @pytest.mark.parametrize("status", [302, 307, 400, 401, 500])
 def test_what_will_not_change_is_not_tried_again_and_a_redirect_not_followed(
-    program: tuple[str, ...], status: int, councils: tuple[ApiCouncil, ApiCouncil]
+    program: tuple[str, ...], status: int, councils: Councils
 ) -> None:
     with stumbling(status) as server, case_system(program, councils[0], server.url) as client:
         refused = client.process("send", "--job", "case-1", client.file("transfer.json", submission()))
@@ -287,9 +264,7 @@ def test_what_will_not_change_is_not_tried_again_and_a_redirect_not_followed(
 
 
 @pytest.mark.parametrize("program", [PYTHON, NODE], ids=["python", "node"])
-def test_the_key_is_on_disk_before_anything_is_sent(
-    program: tuple[str, ...], councils: tuple[ApiCouncil, ApiCouncil]
-) -> None:
+def test_the_key_is_on_disk_before_anything_is_sent(program: tuple[str, ...], councils: Councils) -> None:
     """Killed while the first request is under way, the client started again sends the same key."""
     with stumbling() as server, case_system(program, councils[0], server.url) as client:
         file = client.file("transfer.json", submission())
@@ -321,24 +296,21 @@ def test_the_key_is_on_disk_before_anything_is_sent(
 
 @pytest.mark.parametrize("program", [PYTHON, NODE], ids=["python", "node"])
 def test_every_event_comes_by_webhook_in_order_and_is_told_once_though_the_gateway_is_killed(
-    program: tuple[str, ...], councils: tuple[ApiCouncil, ApiCouncil], tmp_path: Path
+    program: tuple[str, ...], councils: Councils, tmp_path: Path
 ) -> None:
     kc, _ = councils
-    secret = kc.home.secrets / "case-system.whsec"
     with (
-        listening(program, tmp_path / "state", secret, PORTS["la-207"]) as receiver,
+        listening(program, tmp_path / "state", kc.webhook_secret, kc.webhook_port) as receiver,
         case_system(PYTHON, kc) as client,
     ):
-        kc.kill()  # what it waits for after failures with nobody listening is forgotten
-        kc.start()
+        kc.restart()  # so that it does not wait, after failures with nobody listening
         sent = []
         for number in range(12):
             answer = client.run("send", "--job", f"case-{number}", client.file("t.json", submission(number)))
             sent.append(answer[0]["id"])
             if number in (4, 8):
                 wait_for("some events came", lambda: bool(receiver.about(sent[0])))
-                kc.kill()
-                kc.start()
+                kc.restart()
         for message in sent:
             wait_for("it is told delivered", lambda message=message: "message.delivered" in receiver.about(message))
         for message in sent:
@@ -349,11 +321,10 @@ def test_every_event_comes_by_webhook_in_order_and_is_told_once_though_the_gatew
 
 @pytest.mark.parametrize("program", [PYTHON, NODE], ids=["python", "node"])
 def test_a_webhook_test_is_taken_and_a_forged_one_is_not(
-    program: tuple[str, ...], councils: tuple[ApiCouncil, ApiCouncil], tmp_path: Path
+    program: tuple[str, ...], councils: Councils, tmp_path: Path
 ) -> None:
     kc, _ = councils
-    secret = kc.home.secrets / "case-system.whsec"
-    with listening(program, tmp_path / "state", secret, PORTS["la-207"]) as receiver:
+    with listening(program, tmp_path / "state", kc.webhook_secret, kc.webhook_port) as receiver:
         assert json.loads(kc.run("webhook", "test", "case-system", "--json"))["taken"] is True
         wait_for("the ping is told", lambda: any(event["type"] == "ping" for event in receiver.told))
 
@@ -365,7 +336,7 @@ def test_a_webhook_test_is_taken_and_a_forged_one_is_not(
                 connection.request("POST", "/", body=body, headers=dict(headers))
                 return connection.getresponse().status
 
-        known, now = read_secret(secret.read_bytes().strip()), int(now_utc().timestamp())
+        known, now = read_secret(kc.webhook_secret.read_bytes().strip()), int(now_utc().timestamp())
         assert post(known, now, good) == 204
         assert post(known, now, good) == 204  # again: taken, and told once
         assert post(known, now, good + b" ") == 401
@@ -376,9 +347,9 @@ def test_a_webhook_test_is_taken_and_a_forged_one_is_not(
         assert [event["type"] for event in receiver.told if event["type"] == "x"] == ["x"]
 
 
-def test_no_secret_and_no_name_stands_in_what_the_gateways_say(councils: tuple[ApiCouncil, ApiCouncil]) -> None:
+def test_no_secret_and_no_name_stands_in_what_the_gateways_say(councils: Councils) -> None:
     for council in councils:
         said = (council.folder / "gateway.log").read_text()
-        secret = (council.home.secrets / "case-system.whsec").read_text().strip()
+        secret = council.webhook_secret.read_text().strip()
         for hidden in (records.FAMILY, secret, secret.removeprefix("whsec_"), council.token):
             assert hidden not in said

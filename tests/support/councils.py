@@ -1,4 +1,4 @@
-"""Two real gateways in processes of their own, with an agreement in force, the API switched on and a token each.
+"""Two real gateways in processes of their own, with an agreement in force, the API switched on, a token and a webhook each.
 
 The demonstration's councils, told nothing: for tests that speak to a gateway as a case system does.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,16 @@ from gateway.demo.stage import Council, free_port
 from gateway.demo.story import Story
 from gateway.demo.tls import Authority
 
-API = """
+MORE = """
 [api]
 listen = "127.0.0.1:{port}"
 requests_per_minute = 60000
 burst = 10000
 failures_per_minute = 1000
+[[webhook]]
+name = "case-system"
+url = "http://127.0.0.1:{webhook_port}/safehand"
+secret = "secrets/case-system.whsec"
 """
 SCOPES = ("send", "read", "open", "agreements", "protect")
 
@@ -34,6 +38,7 @@ class ApiCouncil(Council):
     """A council whose case system has a token for its API."""
 
     api_port: int = 0
+    webhook_port: int = 0  # where its case system may listen
 
     @property
     def api(self) -> str:
@@ -47,44 +52,49 @@ class ApiCouncil(Council):
     def token(self) -> str:
         return self.token_file.read_text().strip()
 
+    @property
+    def webhook_secret(self) -> Path:
+        return self.home.secrets / "case-system.whsec"
+
+    def restart(self) -> None:
+        """kill -9, and start again."""
+        self.kill()
+        self.start()
+
     def make_token(self) -> None:
         scopes = [part for scope in SCOPES for part in ("--scope", scope)]
         file = str(self.token_file.relative_to(self.folder.parent))
         self.run("token", "create", "--name", "case-system", "--role", "officer", *scopes, "--out", file, quiet=True)
 
 
-More = Callable[[ApiCouncil], str]
+Councils = tuple[ApiCouncil, ApiCouncil]
 
 
 class ApiStory(Story):
-    """The demonstration's councils, their API on; `more` is added to the configuration of each (TOML)."""
-
-    def __init__(self, folder: Path, console: Console, more: More) -> None:
-        self._more = more
-        super().__init__(folder, console)
+    """The demonstration's councils, their API on."""
 
     def _council(self, org: str, name: str) -> Council:
         folder = self.folder / org
         folder.mkdir()
-        return ApiCouncil(
-            org=org, name=name, folder=folder, port=free_port(), console=self.console, api_port=free_port()
-        )
+        ports = {"port": free_port(), "api_port": free_port(), "webhook_port": free_port()}
+        return ApiCouncil(org=org, name=name, folder=folder, console=self.console, **ports)
 
     def _make_home(self, council: Council, authority: Authority) -> None:
         super()._make_home(council, authority)
         assert isinstance(council, ApiCouncil)
         config = council.home.config
         text = config.read_text().replace("127.0.0.1:9464", f"127.0.0.1:{free_port()}")
-        api = API.format(port=council.api_port)
-        config.write_text(text + api + self._more(council))
+        config.write_text(text + MORE.format(port=council.api_port, webhook_port=council.webhook_port))
+        secret = str(council.webhook_secret.relative_to(self.folder))
+        council.run("webhook", "secret", "--out", secret, quiet=True)
 
 
 @contextmanager
-def two_councils(more: More = lambda _: "") -> Iterator[tuple[ApiCouncil, ApiCouncil]]:
+def two_councils() -> Iterator[Councils]:
     """Yield Kensington and Chelsea and Hampshire, introduced, agreed, and running."""
     folder = Path(tempfile.mkdtemp(prefix="sh-", dir="/tmp"))  # short: a socket's path has 107 bytes
     with Path(os.devnull).open("w") as nowhere:
-        story = ApiStory(folder, Console(file=nowhere), more)
+        story = ApiStory(folder, Console(file=nowhere))
         try:
             story.set_up()
             story.introduce()
