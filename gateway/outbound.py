@@ -29,7 +29,7 @@ from gateway.core.ids import new_message_id
 from gateway.core.lifecycle import Event, State
 from gateway.core.message import DAY, PUSH_LIFETIME, Draft, Party, SealedMessage, Submission
 from gateway.core.payload import PAYLOAD_LIMIT
-from gateway.governing import GovernedBreachError, HeldAgreement, governing
+from gateway.governing import HeldAgreement, governing
 from gateway.ports import Exchange, OutboundMessage, Partner
 from keys.key import XWingPublic
 from keys.listed import ListedKey
@@ -71,20 +71,17 @@ async def _accept_once(submission: Submission, request_digest: bytes, now: datet
     around = await circumstances.when_sending(
         exchange, held, submission.type, asserted=submission.facts, body=body, thread=submission.thread
     )
-    try:
-        checked = check(
-            body,
-            compiled=held.compiled,
-            type=submission.type,
-            sender=held.side(exchange.own.id),
-            facts=around.facts,
-            on=civil_date(now),
-            requested=around.requested,
-            protected=around.protected,
-            sending=True,
-        )
-    except ContractBreachError as refusal:
-        raise GovernedBreachError(refusal.breaches, held.named) from None
+    checked = check(
+        body,
+        compiled=held.compiled,
+        type=submission.type,
+        sender=held.side(exchange.own.id),
+        facts=around.facts,
+        on=civil_date(now),
+        requested=around.requested,
+        protected=around.protected,
+        sending=True,
+    )
     draft = _draft(submission, checked, held, partner, now, exchange)
     pair = exchange.ring().signing(int(now.timestamp())).pair
     cek, iv, salt = exchange.entropy(32), exchange.entropy(12), exchange.entropy(16)

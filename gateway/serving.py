@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from gateway.clock import ClockWatch, watch
 from gateway.config import Settings, is_loopback
 from gateway.core.commands import ReleaseLeases
 from gateway.core.errors import LogInconsistentError, SafehandError
-from gateway.home import Home
+from gateway.home import Home, HomeError
 from gateway.jobs import Job, Jobs
 from gateway.ports import Exchange
 from gateway.store.comparison import Compared
@@ -39,7 +40,7 @@ from gateway.watch import configure_logging
 from gateway.web.admin import admin_app
 from gateway.web.api.app import api_app, api_runner
 from gateway.web.exchange import exchange_app, exchange_runner
-from gateway.web.listening import QuietRunner
+from gateway.web.listening import Runner
 from gateway.web.tls import server_context
 from gateway.webhooks import Webhooks
 from gateway.worker import Worker, guarded
@@ -154,22 +155,27 @@ async def _listen_api(stack: contextlib.AsyncExitStack, home: Home, settings: Se
     runner = api_runner(api_app(exchange, api))
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    context = None
+    context, within = None, None
     if not is_loopback(api.listen[0]):
-        context = server_context(home.path / settings.tls_certificate, home.path / settings.tls_key)
-    if runner.server is None:
-        raise SafehandError("the listener was not set up")
+        context, within = (
+            server_context(home.path / settings.tls_certificate, home.path / settings.tls_key),
+            HANDSHAKE_WITHIN,
+        )
     host, port = api.listen
-    within = None if context is None else HANDSHAKE_WITHIN
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(runner.server, host, port, ssl=context, ssl_handshake_timeout=within)
+    try:
+        server = await loop.create_server(runner.protocol, host, port, ssl=context, ssl_handshake_timeout=within)
+    except OSError as error:
+        raise HomeError(
+            f"config.toml: api.listen: cannot listen at {host}, port {port} ({os.strerror(error.errno or 0)})"
+        ) from error
     stack.callback(server.close)
 
 
 async def _listen_admin(
     stack: contextlib.AsyncExitStack, home: Home, exchange: Exchange, published: Callable[[], Any]
 ) -> None:
-    runner = QuietRunner(admin_app(exchange, published), access_log=None, shutdown_timeout=STOP_WITHIN)
+    runner = Runner(admin_app(exchange, published), shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     home.socket.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from gateway.governing import EventRejectedError
 from gateway.inbound import Arrival
 from gateway.ports import AgreementRecord, Exchange, Partner
 from gateway.web.gate import Gate, Limits, TooLargeError
-from gateway.web.listening import QuietRunner
+from gateway.web.listening import Runner
 from gateway.web.middleware import guard, hide_software
 from keys.bundle_payload import ClaimedBundle, read_payload
 from keys.errors import BundleError, StatementError
@@ -84,11 +84,10 @@ def exchange_app(exchange: Exchange, *, public_url: str, limits: Limits | None =
     return app
 
 
-def exchange_runner(app: web.Application) -> web.AppRunner:
+def exchange_runner(app: web.Application) -> Runner:
     """Return the runner of the listener: no access log, bodies as they came, and patience that ends."""
-    return QuietRunner(
+    return Runner(
         app,
-        access_log=None,
         auto_decompress=False,
         keepalive_timeout=KEEP_ALIVE,
         lingering_time=_LINGER,

@@ -1,4 +1,4 @@
-"""How our listeners run: aiohttp's runner, but what is no HTTP gets an empty answer instead of the library's own page.
+"""What every listener has in common below its routes: what is no HTTP gets a status, and not a word.
 
 aiohttp answers a request that its parser refuses by itself, before any of our code: a page that names the library and
 repeats bytes of the request. Here such a request gets a status line and nothing more, and the connection ends.
@@ -7,21 +7,54 @@ repeats bytes of the request. Here such a request gets a status line and nothing
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from gateway.core.errors import SafehandError
 from gateway.watch import logger
+
+_HEADERS = (
+    b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+)
 
 _log = logger("safehand.web")
 
 
-class QuietRunner(web.AppRunner):
-    """As `web.AppRunner`; every listener of ours runs on one."""
+class BareHandler(web.RequestHandler):
+    """One connection whose faults of form are answered by their status alone."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what no handler of ours ever saw; of the fault its type is told."""
+        del message
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        _log.info("request-malformed", status=status, exc_info=exc)
+        return _Bare(status)
+
+
+class Runner(web.AppRunner):
+    """Runs an application without an access log; every listener of ours runs on one."""
+
+    def __init__(self, app: web.Application, *, shutdown_timeout: float, **options: Any) -> None:
+        super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout, **options)
+
+    def protocol(self) -> web.RequestHandler:
+        """Return the protocol of one connection; after `setup`."""
+        if self.server is None:
+            raise SafehandError("the listener was not set up")
+        return self.server()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _QuietServer(
+        return _Server(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
@@ -30,24 +63,9 @@ class QuietRunner(web.AppRunner):
         )
 
 
-class _QuietServer(web.Server):
+class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
-        return _QuietHandler(self, loop=self._loop, **self._kwargs)
-
-
-class _QuietHandler(web.RequestHandler):
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what no handler of ours ever saw: a bare status, whatever it was."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer is on its way already")
-        _log.info("request-malformed", status=status, exc_info=exc)
-        return _Bare(status)
+        return BareHandler(self, loop=self._loop, **self._kwargs)
 
 
 class _Bare(web.StreamResponse):
@@ -66,8 +84,3 @@ class _Bare(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """There is no body."""
-
-
-_HEADERS = (
-    b"Content-Length: 0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-)

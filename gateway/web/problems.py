@@ -28,9 +28,9 @@ from gateway.core.errors import (
     SubmissionRefusedError,
 )
 from gateway.core.tokens import TokenScopeError, TokenUnknownError
-from gateway.enquiries import NeedsApproverError
 from gateway.governing import EventRejectedError
 from gateway.home import HomeError
+from gateway.submissions import NeedsApproverError
 from gateway.web.tls import TlsError
 from keys.errors import KeysError, KeystoreError
 from keys.ring import KeyUnavailableError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from gateway.tlog.proof import verify_inclusion
 from gateway.web.api.app import PREFIX, api_app
 from gateway.web.api.description import operations
 from keys.base64url import decode
-from tests.support.api import ALL, Answer, CaseSystem, api_served, make_token
+from tests.support.api import ALL, Answer, CaseSystem, api_served, make_token, raw
 from tests.support.exchange import Town, make_town, make_town_in_force
 from tests.support.messages import A, B, make_body
 from tests.support.store import good_signature
 
 CANARY = "Zebulonia"
 ROUTINE = {"urgency": "routine"}
+CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
 NO_SUCH = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -432,6 +434,25 @@ async def test_every_fault_of_the_shape_is_named_at_once(house: House) -> None:
     assert {breach["path"] for breach in answer.said["breaches"]} == {
         "", "partner", "type", "facts.urgency", "facts.?", "facts.known", "body",
     }  # fmt: skip
+
+
+async def test_body_that_trickles_in_is_not_waited_for(house: House) -> None:
+    head = f"POST {PREFIX}/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {house.ours.token}\r\n"
+    head += (
+        "Idempotency-Key: one\r\nContent-Type: application/json\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{"
+    )
+    async with api_served(house.town.a.exchange, body_within=timedelta(milliseconds=50)) as port:
+        told = await raw(port, head.encode())
+    assert told.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request.time-out"' in told
+
+
+async def test_body_of_unknown_length_ends_where_the_limit_is(house: House) -> None:
+    head = f"POST {PREFIX}/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {house.ours.token}\r\n"
+    head += "Idempotency-Key: one\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    told = await raw(house.ours.port, head.encode() + CHUNK * 8 + b"0\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"request.too-large"' in told
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.web.admin import admin_app
-from gateway.web.listening import QuietRunner
+from gateway.web.listening import Runner
 from tests.support.api import api_served, raw, raw_unix
 from tests.support.exchange import make_town
 from tests.support.https import contexts, served
@@ -53,7 +53,7 @@ async def admin(data: bytes) -> AsyncIterator[bytes]:
 
     with tempfile.TemporaryDirectory(prefix="sh-", dir="/tmp") as folder:
         path = Path(folder) / "s"
-        runner = QuietRunner(admin_app(make_town().b.exchange, published), access_log=None)
+        runner = Runner(admin_app(make_town().b.exchange, published), shutdown_timeout=1)
         await runner.setup()
         try:
             await web.UnixSite(runner, str(path)).start()

@@ -118,3 +118,16 @@ def test_token_that_would_allow_too_much_is_not_made(operator: Operator, option:
 def test_token_s_name_is_no_sentence(operator: Operator) -> None:
     refused = operator.run("token", "create", "--name", "a\nb", "--role", "officer", "--scope", "read")
     assert (refused.exit_code, "token.name" in refused.stderr) == (4, True)
+
+
+def test_address_that_another_process_has_is_named_by_its_key(running: Running, operator: Operator) -> None:
+    """A second gateway on a copy of the home, whose API is to listen where the first one's does."""
+    home = running.council.folder / "second"
+    shutil.copytree(operator.home, home)
+    shutil.copytree(running.council.home.path / "secrets", home / "secrets", dirs_exist_ok=True)
+    config = (running.council.home.path / "config.toml").read_text()
+    (home / "config.toml").write_text(
+        config.replace(f'listen = "127.0.0.1:{running.council.port}"', f'listen = "127.0.0.1:{free_port()}"', 1)
+    )
+    refused = operator.serve(home)
+    assert (refused.returncode, f"api.listen: cannot listen at {BESIDE_LOOPBACK}" in refused.stderr) == (2, True)

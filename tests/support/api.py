@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from gateway.config import ApiSettings
 from gateway.ports import Exchange
 from gateway.web.api.app import PREFIX, api_app, api_runner
 from gateway.web.api.description import Operation, document, operations, validator
+from gateway.web.api.door import BODY_WITHIN
 from tests.support.tls import LOOPBACK, open_port
 
 WAIT = 20.0  # seconds for any answer
@@ -85,11 +87,11 @@ class CaseSystem:
 
 
 @asynccontextmanager
-async def api_served(exchange: Exchange, **limits: int) -> AsyncIterator[int]:
+async def api_served(exchange: Exchange, *, body_within: timedelta = BODY_WITHIN, **limits: int) -> AsyncIterator[int]:
     """Serve the API of a gateway on loopback; the port."""
     bound = open_port()
     settings = ApiSettings(listen=bound.getsockname(), **limits)
-    runner = api_runner(api_app(exchange, settings))
+    runner = api_runner(api_app(exchange, settings, body_within=body_within))
     await runner.setup()
     try:
         await web.SockSite(runner, bound).start()

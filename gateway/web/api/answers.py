@@ -9,9 +9,9 @@ import orjson
 
 from gateway.core.happened import event_type
 from gateway.core.payload import Payload
-from gateway.evidence import Evidence, Proven
 from gateway.forms import types_of
 from gateway.governing import HeldAgreement
+from gateway.message_proof import MessageProof, Proven
 from gateway.ports import InboundMessage, MessageEvent, OutboundMessage
 from gateway.summaries import agreement_line, moment, receipt_summary
 from gateway.web.api.cursors import Kind, to_text
@@ -37,7 +37,7 @@ def receipt(data: bytes) -> dict[str, Any]:
     return {**receipt_summary(data), "jws": encode(data)}
 
 
-def message(found: OutboundMessage, evidence: Evidence, origin: str) -> dict[str, Any]:
+def message(found: OutboundMessage, proven: MessageProof, origin: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "id": found.id,
         "partner": found.partner,
@@ -51,7 +51,7 @@ def message(found: OutboundMessage, evidence: Evidence, origin: str) -> dict[str
         "held_for": list(found.held_for),
         "attempts": found.attempts,
         "receipts": [receipt(data) for _, data in found.receipts],
-        "proof": _proof(evidence, origin),
+        "proof": _proof(proven, origin),
     }
     if found.last_error is not None:
         told["last_error"] = found.last_error
@@ -137,11 +137,11 @@ def _header(found: InboundMessage) -> dict[str, Any]:
     }
 
 
-def _proof(evidence: Evidence, origin: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"origin": origin, "entries": [_entry(proven) for proven in evidence.entries]}
-    if evidence.checkpoint is not None:
-        told["size"] = evidence.checkpoint.size
-        told["checkpoint"] = evidence.checkpoint.note.decode()
+def _proof(proven: MessageProof, origin: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"origin": origin, "entries": [_entry(one) for one in proven.entries]}
+    if proven.checkpoint is not None:
+        told["size"] = proven.checkpoint.size
+        told["checkpoint"] = proven.checkpoint.note.decode()
     return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
 from aiohttp import web
@@ -11,11 +12,11 @@ from gateway.config import ApiSettings
 from gateway.ports import Exchange
 from gateway.web.api import faces
 from gateway.web.api.description import document, operations
-from gateway.web.api.door import REQUEST_LIMIT, Answering, Door
+from gateway.web.api.door import BODY_WITHIN, REQUEST_LIMIT, Answering, Door
 from gateway.web.api.inbox import Inbox
 from gateway.web.api.messages import Messages
 from gateway.web.api.standing import Standing
-from gateway.web.listening import QuietRunner
+from gateway.web.listening import Runner
 from gateway.web.middleware import guard, hide_software
 
 PREFIX: Final = "/api/v1"
@@ -24,9 +25,9 @@ _LINGER: Final = 5.0  # seconds in which the rest of a body that nobody wants is
 _STOP_WITHIN: Final = 25.0  # seconds for requests under way (log.md B3)
 
 
-def api_app(exchange: Exchange, settings: ApiSettings) -> web.Application:
+def api_app(exchange: Exchange, settings: ApiSettings, *, body_within: timedelta = BODY_WITHIN) -> web.Application:
     """Return the application: every operation of the document behind its door, and the document itself in front of it."""
-    door = Door(exchange, settings)
+    door = Door(exchange, settings, body_within=body_within)
     handlers = _handlers(exchange)
     app = web.Application(middlewares=[guard(faces.face, faces.fault, faces.refusal)], client_max_size=REQUEST_LIMIT)
     app.on_response_prepare.append(hide_software)
@@ -36,11 +37,10 @@ def api_app(exchange: Exchange, settings: ApiSettings) -> web.Application:
     return app
 
 
-def api_runner(app: web.Application) -> QuietRunner:
+def api_runner(app: web.Application) -> Runner:
     """Return the runner of the listener: no access log, bodies as they came, and patience that ends."""
-    return QuietRunner(
+    return Runner(
         app,
-        access_log=None,
         auto_decompress=False,
         keepalive_timeout=_KEEP_ALIVE,
         lingering_time=_LINGER,

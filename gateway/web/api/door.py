@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -35,7 +36,7 @@ from gateway.web.gate import Slots
 from gateway.web.middleware import template
 
 REQUEST_LIMIT: Final = 384 * 1024  # bytes: a payload of 256 KiB, its white space and what stands around it
-BODY_WITHIN: Final = 20.0  # seconds from the first byte of a body to its last
+BODY_WITHIN: Final = timedelta(seconds=20)  # from the first byte of a body to its last
 _KNOWN: Final = 1_000  # digests of tokens that were good
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 _NOT_FOUND: Final[Mapping[str, str]] = {"digest": "agreement.none"}
@@ -61,8 +62,9 @@ Answering = Callable[[Call], Awaitable[web.Response]]
 class Door:
     """Lets in whoever shows a token. One for a listener: it remembers rates, wrong tokens and keys at work."""
 
-    def __init__(self, exchange: Exchange, settings: ApiSettings) -> None:
+    def __init__(self, exchange: Exchange, settings: ApiSettings, *, body_within: timedelta) -> None:
         self._exchange = exchange
+        self._body_within = body_within.total_seconds()
         self._rates = Rates(per_minute=settings.requests_per_minute, burst=settings.burst)
         self._failures = Rates(per_minute=settings.failures_per_minute, burst=settings.failures_per_minute)
         self._slots = Slots(settings.in_flight)
@@ -79,7 +81,7 @@ class Door:
                 tokens.require(token, Scope(operation.scope or ""))
                 path, query = _path(operation, request), _query(operation, request)
                 key = _key(operation, request)
-                data = await _body(operation, request)
+                data = await _body(operation, request, self._body_within)
                 body = _read(operation, data)
                 digest = _digest(request, data)
                 call = Call(token=token, path=path, query=query, key=key, digest=digest, body=body)
@@ -181,7 +183,7 @@ def _key(operation: Operation, request: web.Request) -> str:
     return given[0]
 
 
-async def _body(operation: Operation, request: web.Request) -> bytes:
+async def _body(operation: Operation, request: web.Request, within: float) -> bytes:
     """The bytes of the body, as many and as fast as is allowed; empty where none is expected."""
     if operation.body is None or not request.body_exists:
         return b""
@@ -190,7 +192,7 @@ async def _body(operation: Operation, request: web.Request) -> bytes:
     if (request.content_length or 0) > REQUEST_LIMIT:
         raise refusals.too_large()
     try:
-        async with asyncio.timeout(BODY_WITHIN):
+        async with asyncio.timeout(within):
             return await request.read()
     except TimeoutError:
         raise refusals.too_slow() from None

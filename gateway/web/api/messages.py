@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from contracts.document import write_wire
-from gateway import delivery, enquiries, evidence
+from gateway import delivery, message_proof, submissions
 from gateway.core.message import Submission
 from gateway.ports import Exchange
 from gateway.web.api import answers, refusals
@@ -54,8 +54,8 @@ class Messages:
             replaces=given.get("replaces"),
             by=call.token.id,
         )
-        async with self._enquiring if submission.type == enquiries.ENQUIRY else nullcontext():
-            stored = await enquiries.submit(submission, call.token.role, self._exchange)
+        async with self._enquiring if submission.type == submissions.ENQUIRY else nullcontext():
+            stored = await submissions.submit(submission, call.token.role, self._exchange)
         told = answers.accepted(stored)
         return say(told, 202, {hdrs.LOCATION: f"{self._prefix}/messages/{told['id']}"})
 
@@ -63,7 +63,7 @@ class Messages:
         message = await self._exchange.outbox.message(call.path["id"])
         if message is None:
             raise refusals.unknown("message.unknown")
-        proof = await evidence.of_own_message(message.id, self._exchange)
+        proof = await message_proof.of_own_message(message.id, self._exchange)
         return say(answers.message(message, proof, self._exchange.journal.origin))
 
     async def cancel(self, call: Call) -> web.Response:
@@ -83,14 +83,14 @@ class Messages:
     async def enquire(self, call: Call) -> web.Response:
         async def act() -> bytes:
             async with self._enquiring:
-                asked = await enquiries.ask(_enquiry(call), self._exchange)
+                asked = await submissions.ask(_enquiry(call), self._exchange)
             return write_wire({"results": [_result(partner, outcome) for partner, outcome in asked]})
 
         return said(await carry_out(call, act, self._exchange), 202)
 
 
-def _enquiry(call: Call) -> enquiries.Enquiry:
-    return enquiries.Enquiry(
+def _enquiry(call: Call) -> submissions.Enquiry:
+    return submissions.Enquiry(
         partners=tuple(call.body["partners"]),
         facts=call.body["facts"],
         body=write_wire(call.body["body"]),

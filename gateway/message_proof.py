@@ -1,6 +1,6 @@
 """What the exchange log says of one own message, with why it must be believed: entries, inclusion proofs, one checkpoint.
 
-Shared by what shows evidence. All proofs lead to the same checkpoint, so that whoever keeps it can check them offline.
+All proofs lead to the same checkpoint, so that whoever keeps it can check them offline.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class MessageProof:
     """The entries about one message, oldest first, and the checkpoint that their proofs lead to."""
 
     entries: tuple[Proven, ...]
     checkpoint: SignedCheckpoint | None
 
 
-async def of_own_message(message_id: str, exchange: Exchange) -> Evidence:
+async def of_own_message(message_id: str, exchange: Exchange) -> MessageProof:
     """Entries -> proof of each to one checkpoint. Raises LogInconsistentError where the log is not what was written."""
     logged = [
         (entry, parsed)
@@ -45,7 +45,7 @@ async def of_own_message(message_id: str, exchange: Exchange) -> Evidence:
         signed = {proof.checkpoint.size: proof.checkpoint for proof in proofs if proof is not None}
         if len(signed) <= 1:
             checkpoint = next(iter(signed.values()), None)
-            return Evidence(
+            return MessageProof(
                 entries=tuple(_proven(*pair, proof) for pair, proof in zip(logged, proofs, strict=True)),
                 checkpoint=checkpoint,
             )

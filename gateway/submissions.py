@@ -1,7 +1,8 @@
-"""Enquiries: "is this child known to you?", asked of several councils; and how many may be asked about one child.
+"""What case systems submit: a refusal told with its agreement, and enquiries to several councils, of which there is a limit.
 
-Drives `outbound.accept` for each council. Who asks more than five about one child within thirty days needs the standing of
-an approver: the councils asked before are found by the child's keyed tags, so that splitting a request changes nothing.
+Drives `outbound.accept`, once for each message. "Is this child known to you?" goes to five councils at most about one child
+within thirty days, unless somebody with the standing of an approver asks: the councils asked before are found by the
+child's keyed tags, so that splitting a request changes nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any, Final
 from contracts.breach import ContractBreachError
 from contracts.document import read_loose
 from contracts.errors import DocumentError
-from gateway import outbound
+from gateway import governing, outbound
 from gateway.core.errors import SafehandError, SubmissionRefusedError
 from gateway.core.message import Submission
 from gateway.core.payload import PAYLOAD_LIMIT
+from gateway.governing import GovernedBreachError
 from gateway.ports import Exchange
+from gateway.tlog.entry import AgreementRef
 
 ENQUIRY: Final = "cme.enquiry"
 APPROVER: Final = "approver"
@@ -46,10 +49,10 @@ class Enquiry:
 
 
 async def submit(submission: Submission, role: str, exchange: Exchange) -> bytes:
-    """`outbound.accept`, behind the limit where the message is an enquiry."""
+    """`outbound.accept`, behind the limit where the message is an enquiry. Raises GovernedBreachError besides."""
     if submission.type == ENQUIRY:
         await check_reach(submission.body, (submission.partner,), role, exchange)
-    return await outbound.accept(submission, exchange)
+    return await _accept(submission, exchange)
 
 
 async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | Exception], ...]:
@@ -77,7 +80,7 @@ async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | 
         # a key of its own for each, so that a repeat of an interrupted request sends nothing twice
         one = replace(template, partner=partner, key=f"{enquiry.key} {partner}")
         try:
-            results.append((partner, await outbound.accept(one, exchange)))
+            results.append((partner, await _accept(one, exchange)))
         except (ContractBreachError, SubmissionRefusedError) as refusal:
             results.append((partner, refusal))
     return tuple(results)
@@ -91,6 +94,27 @@ async def check_reach(body: bytes, partners: tuple[str, ...], role: str, exchang
     before = await exchange.enquiries.asked(exchange.tags(_read(body)), since)
     if not set(partners) <= before and len(before | set(partners)) > MOST:
         raise NeedsApproverError(f"more than {MOST} councils asked about one child within {RECENT.days} days")
+
+
+async def _accept(submission: Submission, exchange: Exchange) -> bytes:
+    """`outbound.accept`; of a refusal the client is told under which agreement, where there is one in force."""
+    try:
+        return await outbound.accept(submission, exchange)
+    except ContractBreachError as refusal:
+        named = await _governed_by(submission, exchange)
+        if named is None:
+            raise
+        raise GovernedBreachError(refusal.breaches, named) from None
+
+
+async def _governed_by(submission: Submission, exchange: Exchange) -> AgreementRef | None:
+    try:
+        held = await governing.governing(
+            exchange, submission.partner, submission.type, exchange.clock(), wanted=submission.agreement
+        )
+    except ContractBreachError:
+        return None
+    return held.named
 
 
 def _read(data: bytes) -> dict[str, Any]:
