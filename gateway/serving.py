@@ -191,7 +191,7 @@ def _jobs(running: Writing) -> Jobs:
     return Jobs(
         (
             Job(name="checkpoint", every=SIGN_EVERY, run=exchange.sign_log),
-            Job(name="refused-rows", every=TELL_EVERY, run=lambda: integrity.record(running.refusals, exchange)),
+            Job(name="refused-rows", every=TELL_EVERY, run=lambda: tell_refused(running)),
             Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
             Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
@@ -207,3 +207,9 @@ async def compare_rows(running: Writing) -> Compared:
     if found.rows:
         await reload_bundles(running.keys, running.exchange)
     return found
+
+
+async def tell_refused(running: Writing) -> None:
+    """Log the rows that readers refused; whoever changed one may have put back or taken out others: compare at once."""
+    if await integrity.record(running.refusals, running.exchange):
+        await compare_rows(running)

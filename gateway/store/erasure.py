@@ -26,7 +26,7 @@ def erase(tx: Transaction, erase: Erase) -> int:
         raise SubmissionRefusedError("log.nothing-to-erase", "entry", rule)
     for table in (log_detail, log_subject):
         tx.change(delete(table).where(_erasable(table, indexes)))
-    tx.scrub = True
+    tx.erased = True
     tx.append(erase.entry)
     return len(lost)
 

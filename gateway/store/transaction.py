@@ -53,7 +53,7 @@ class Transaction:
         self.vault = vault
         self.slots: list[Slot] = []
         self.changes = 0
-        self.scrub = False  # whether what was deleted must leave the write-ahead log too
+        self.erased = False  # something was destroyed: after the commit nothing of it may be left in the files
         self._connection = connection
         self._waiting: dict[str, list[Mapping[str, Any]]] = {}
         self._ids: dict[str, int] = {}

@@ -203,7 +203,7 @@ class Writer:
                     raise  # it changed something before it refused: only a rollback undoes that
                 answers.append(_Outcome(error=error))
         self._finish(tx)
-        self._scrub = self._scrub or tx.scrub
+        self._scrub = self._scrub or tx.erased
         return answers
 
     def _stop(self, error: BaseException, unanswered: list[_Job]) -> None:

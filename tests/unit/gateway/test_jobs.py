@@ -76,3 +76,14 @@ async def test_a_job_never_overlaps_itself() -> None:
 
     await _run(clock, Job(name="hang", every=timedelta(seconds=1), run=hang), turns=3, step=timedelta(hours=1))
     assert len(started) == 1
+
+
+async def test_a_job_may_run_first_some_time_after_the_start() -> None:
+    clock, ran = Clock(), []
+
+    async def note() -> None:
+        ran.append(clock.now)
+
+    day = timedelta(days=1)
+    await _run(clock, Job(name="note", every=day, after=day, run=note), turns=5, step=timedelta(hours=9))
+    assert [at - START for at in ran] == [timedelta(hours=27)]
