@@ -8,9 +8,7 @@ answer is cut off at its cap before it is kept, and is never decompressed.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -20,10 +18,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from adapters.addresses import AddressNotAllowedError, Network, guarded_socket, is_allowed, retry_after
 from adapters.port import DeliveryError, DeliveryRefusedError, Handover, Parcel
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 Sign = Callable[[str, str, bytes | None, str | None], Mapping[str, str]]
 """(method, target URI, body, idempotency key) -> the RFC 9421 headers of one attempt."""
@@ -48,9 +44,6 @@ _IDLE: Final = 15.0  # seconds; shorter than a listener's patience, so that no r
 _PUBLIC_URL = re.compile(r"https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
 _PATH = re.compile(r"/[!-~]*")
 _WITNESS_PREFIX = re.compile(rf"({_PUBLIC_URL.pattern})((?:/[A-Za-z0-9._~-]{{1,64}}){{0,8}})")
-_SECONDS = re.compile(r"[0-9]{1,9}")
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 section 2.4; translated and mapped addresses lie outside
-_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # carries an IPv4 address of whoever wrote it
 
 
 class PeerAdapter:
@@ -68,7 +61,7 @@ class PeerAdapter:
         self._sign = sign
         connector = aiohttp.TCPConnector(
             ssl=client_context(ca_file),
-            socket_factory=lambda found: _guarded_socket(found, allowed_private),
+            socket_factory=lambda found: guarded_socket(found, lambda at: is_allowed(at, allowed_private)),
             limit_per_host=_PER_PARTNER,
             keepalive_timeout=_IDLE,
         )
@@ -125,7 +118,7 @@ class PeerAdapter:
                 return Handover(
                     status=answer.status,
                     body=await _read(answer, limit),
-                    retry_after=_seconds(answer.headers.get("Retry-After")),
+                    retry_after=retry_after(answer.headers.get("Retry-After")),
                     media=answer.headers.get("Content-Type"),
                 )
         except TimeoutError:
@@ -133,7 +126,7 @@ class PeerAdapter:
         except aiohttp.ClientSSLError:
             raise DeliveryError("tls") from None
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, _AddressNotAllowedError):
+            if isinstance(error.os_error, AddressNotAllowedError):
                 raise DeliveryRefusedError("address-not-allowed") from None
             raise DeliveryError("no-connection") from None
         except ValueError:  # aiohttp.InvalidURL is one: a port of 99999, an IPv4 address in another spelling
@@ -150,30 +143,6 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context
-
-
-def is_allowed(address: Address, allowed_private: tuple[Network, ...]) -> bool:
-    """Whether a partner may be at this address: on the public internet, or in a network that the operator listed."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped  # the same host: one rule for both spellings
-    if any(address in network for network in allowed_private):
-        return True
-    if not address.is_global or address.is_multicast:
-        return False
-    return address.version == 4 or (address in _GLOBAL_UNICAST and address not in _SIX_TO_FOUR)
-
-
-class _AddressNotAllowedError(OSError):
-    """An OSError, as that is what a connector expects of a socket that cannot be had."""
-
-
-def _guarded_socket(found: aiohttp.AddrInfoType, allowed_private: tuple[Network, ...]) -> socket.socket:
-    family, kind, protocol, _, where = found
-    if family not in (socket.AF_INET, socket.AF_INET6) or not is_allowed(
-        ipaddress.ip_address(where[0]), allowed_private
-    ):
-        raise _AddressNotAllowedError("not allowed")
-    return socket.socket(family=family, type=kind, proto=protocol)
 
 
 def _target(url: str, path: str) -> str:
@@ -196,8 +165,3 @@ async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise DeliveryError("answer-too-large")  # leaving the request closes the connection
     return bytes(body)
-
-
-def _seconds(text: str | None) -> int | None:
-    """Read Retry-After in seconds; the HTTP-date form is not used between gateways and counts as absent."""
-    return int(text) if text is not None and _SECONDS.fullmatch(text) else None

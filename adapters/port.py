@@ -6,6 +6,7 @@ MUST bound its own time; it answers every reply as it came, for a reply is only 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -67,4 +68,12 @@ class WitnessLine(Protocol):
 
     async def last_checkpoint(self, prefix: str, origin_hash: str) -> Handover:
         """GET the last note cosigned of the log with this SHA-256 (hex) of its origin; raises as `fetch` does."""
+        ...
+
+
+class Receiver(Protocol):
+    """One configured address of the own organisation that is told of events."""
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Handover:
+        """POST once, never following a redirect; the answer's body is not kept. Raises as `Adapter.deliver`."""
         ...

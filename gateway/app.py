@@ -20,9 +20,10 @@ import holidays
 import structlog
 
 from adapters.peer import PeerAdapter
+from adapters.webhook import WebhookAdapter
 from contracts import register
 from gateway import integrity
-from gateway.config import Settings
+from gateway.config import Settings, Webhook
 from gateway.core.commands import Command
 from gateway.core.errors import SafehandError
 from gateway.core.tags import child_tags, lane_tag
@@ -35,6 +36,7 @@ from gateway.store.log import entry_mac, epochs_of
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
 from gateway.store.signer import LogSigner, check_not_behind
+from gateway.webhooks import Target
 from keys.bundle import KeyBundle
 from keys.http import sign_request
 from keys.key import Kid
@@ -198,6 +200,7 @@ def _exchange(
         service=read.service,
         bank_holidays=_bank_holidays,
         events=read.events,
+        webhooks=read.webhooks,
         arrivals=read.arrivals,
         enquiries=read.enquiries,
         tokens=read.tokens,
@@ -304,6 +307,34 @@ async def reload_bundles(keys: Keys, exchange: Exchange) -> None:
     ring, now = KeyRing(bundle=keys.bundles[-1], secrets=keys.gateway.keys), int(exchange.clock().timestamp())
     if any(listed.role is not held_elsewhere and listed.exp > now for listed in ring.not_held()):
         keys.gateway = await asyncio.to_thread(keys.home.keystore("gateway").load)
+
+
+@contextlib.asynccontextmanager
+async def open_target(home: Home, settings: Settings, webhook: Webhook) -> AsyncIterator[Target]:
+    """Open the way to one receiver of events. Raises HomeError where its secret or its authorities cannot be read."""
+    secret = await asyncio.to_thread(home.webhook_secret, settings, webhook)
+    try:
+        receiver = WebhookAdapter(
+            webhook.url,
+            ca_file=home.path / webhook.ca_file if webhook.ca_file else None,
+            allowed_private=webhook.allowed_private,
+            on_loopback=webhook.on_loopback,
+        )
+    except OSError:  # ssl.SSLError is one
+        raise home.webhook_fault(settings, webhook, "ca_file", "cannot be read as certificates") from None
+    try:
+        yield Target(name=webhook.name, types=frozenset(webhook.events), secret=secret, receiver=receiver)
+    finally:
+        await receiver.close()
+
+
+@contextlib.asynccontextmanager
+async def open_targets(home: Home, settings: Settings) -> AsyncIterator[tuple[Target, ...]]:
+    """Open the way to every receiver of events; raises as `open_target`."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield tuple(
+            [await stack.enter_async_context(open_target(home, settings, webhook)) for webhook in settings.webhooks]
+        )
 
 
 @contextlib.asynccontextmanager

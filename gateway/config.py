@@ -25,6 +25,13 @@ Example (everything after `listen` may be left out):
     burst = 100
     in_flight = 32
     failures_per_minute = 20
+    [[webhook]]
+    name = "case-system"
+    url = "https://cases.a.example/safehand"
+    secret = "secrets/case-system.whsec"
+    events = ["message.received", "message.rejected"]
+    allowed_private = ["10.30.0.5"]
+    ca_file = "secrets/inside-ca.crt"
 
 Strict: an unknown key is refused, for a misspelt one would leave its default in force. Errors name file, key and rule,
 and every one of them is told at once.
@@ -43,6 +50,7 @@ import orjson
 
 from contracts.names import is_organisation
 from contracts.strict import FileError, Problem, Table, fault, join, parse_toml
+from gateway.core.happened import TYPES
 from gateway.tlog.cosignature import CosignerKey
 from gateway.tlog.errors import NoteError
 
@@ -60,6 +68,32 @@ _WITNESS_URL = re.compile(_PUBLIC_URL.pattern + r"(?:/[A-Za-z0-9._~-]{1,64}){0,8
 _LISTEN = re.compile(rf"({_HOST}):([1-9][0-9]{{0,4}})")
 _ORIGIN = re.compile(r"[^\s+]+")  # C2SP signed-note: a key name has no white space and no plus
 _PORT_LIMIT = 65_535
+
+_WEBHOOKS_LIMIT = 16
+_WEBHOOK_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+_WEBHOOK_SECRET = re.compile(r"secrets/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_TARGET = re.compile(rf"(https?)://({_HOST})(?::([1-9][0-9]{{0,4}}))?/[!$->@-~]{{0,500}}")
+_LOOPBACK: Final = ("127.0.0.1", "[::1]", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One receiver of events; the tables of the file are all there are. `events` empty: every type.
+
+    `on_loopback` where the address names this machine: then nothing else may be connected to, and http is allowed.
+    """
+
+    name: str
+    url: str
+    secret: str
+    events: tuple[str, ...] = ()
+    allowed_private: tuple[Network, ...] = ()
+    ca_file: str | None = None
+
+    @property
+    def on_loopback(self) -> bool:
+        match = _TARGET.fullmatch(self.url)
+        return match is not None and match[2] in _LOOPBACK
 
 
 HOLD_AFTER_HOURS: Final = 4
@@ -114,6 +148,7 @@ class Settings:
     tls_key: str = TLS_KEY
     allowed_private: tuple[Network, ...] = ()
     ca_file: str | None = None
+    webhooks: tuple[Webhook, ...] = ()
     metrics_listen: tuple[str, int] = METRICS_LISTEN
     witnesses: WitnessSettings = WitnessSettings()
     api: ApiSettings | None = None
@@ -172,6 +207,7 @@ def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
         tls_key=key,
         allowed_private=allowed_private,
         ca_file=ca_file,
+        webhooks=_webhooks(top),
         metrics_listen=_metrics(top.optional_table("metrics")),
         witnesses=_witnesses(top.optional_table("witnesses")),
         api=_api(top.optional_table("api")),
@@ -207,7 +243,24 @@ def write_settings(settings: Settings) -> str:
     if settings.api is not None:
         lines += ["\n[api]\n", _line("listen", address_text(settings.api.listen))]
         lines += [f"{name} = {getattr(settings.api, name)}\n" for name in _API_LIMITS]
+    for webhook in settings.webhooks:
+        lines += _webhook_lines(webhook)
     return "".join(lines)
+
+
+def _webhook_lines(webhook: Webhook) -> list[str]:
+    lines = [
+        "\n[[webhook]]\n",
+        _line("name", webhook.name),
+        _line("url", webhook.url),
+        _line("secret", webhook.secret),
+        _line("allowed_private", [str(network) for network in webhook.allowed_private]),
+    ]
+    if webhook.events:
+        lines.append(_line("events", list(webhook.events)))
+    if webhook.ca_file is not None:
+        lines.append(_line("ca_file", webhook.ca_file))
+    return lines
 
 
 def is_loopback(host: str) -> bool:
@@ -284,13 +337,60 @@ def _api(table: Table | None) -> ApiSettings | None:
 def _partners(table: Table | None) -> tuple[tuple[Network, ...], str | None]:
     if table is None:
         return (), None
-    place = join(table.key, "allowed_private")
-    networks = [
-        _network(text, f"{place}[{index}]", table.file) for index, text in enumerate(table.texts("allowed_private"))
-    ]
+    networks = _networks(table)
     ca_file = table.optional_text("ca_file")
     table.done()
-    return tuple(networks), ca_file
+    return networks, ca_file
+
+
+def _webhooks(top: Table) -> tuple[Webhook, ...]:
+    if "webhook" not in top.names():
+        return ()
+    tables = top.tables("webhook")
+    if len(tables) > _WEBHOOKS_LIMIT:
+        raise top.fault("webhook", f"at most {_WEBHOOKS_LIMIT}")
+    webhooks: dict[str, Webhook] = {}
+    for table in tables:
+        webhook = _webhook(table)
+        if webhook.name in webhooks:
+            raise table.fault("name", "given twice: each has its own place in the log")
+        webhooks[webhook.name] = webhook
+    return tuple(webhooks.values())
+
+
+def _webhook(table: Table) -> Webhook:
+    name = table.text("name")
+    if not _WEBHOOK_NAME.fullmatch(name):
+        raise table.fault("name", "must be lower-case letters, digits and inner hyphens, at most 32")
+    url = table.text("url")
+    match = _TARGET.fullmatch(url)
+    if match is None or int(match[3] or 0) > _PORT_LIMIT:
+        raise table.fault("url", "must be https://, a host, perhaps a port, and a path; no user, query or fragment")
+    if match[1] == "http" and match[2] not in _LOOPBACK:
+        raise table.fault("url", "must be https; http is only for 127.0.0.1, [::1] and localhost")
+    secret = table.text("secret")
+    if not _WEBHOOK_SECRET.fullmatch(secret):
+        raise table.fault("secret", "must name a file right in secrets/: safehand webhook secret makes one")
+    events = table.some_texts("events") or ()
+    for index, event in enumerate(events):
+        if event not in TYPES:
+            raise fault(table.file, f"{join(table.key, 'events')}[{index}]", f"must be one of {', '.join(TYPES)}")
+    webhook = Webhook(
+        name=name,
+        url=url,
+        secret=secret,
+        events=events,
+        allowed_private=_networks(table),
+        ca_file=table.optional_text("ca_file"),
+    )
+    table.done()
+    return webhook
+
+
+def _networks(table: Table) -> tuple[Network, ...]:
+    place = join(table.key, "allowed_private")
+    texts = table.texts("allowed_private")
+    return tuple(_network(text, f"{place}[{index}]", table.file) for index, text in enumerate(texts))
 
 
 def _witnesses(table: Table | None) -> WitnessSettings:

@@ -19,8 +19,10 @@ from pathlib import Path
 import orjson
 
 from contracts.errors import ContractError
-from gateway.config import Settings, read_settings, write_settings
+from gateway.config import Settings, Webhook, read_settings, write_settings
 from gateway.core.errors import BusyError, SafehandError
+from gateway.core.webhook import read_secret
+from keys.errors import KeystoreError
 from keys.key import Kid
 from keys.keyset import SYMMETRIC_SIZE, KeySet
 from keys.sources.keystore import KeystoreFile, read_passphrase
@@ -85,6 +87,18 @@ class Home:
         if passphrase is None:
             passphrase = read_passphrase(self.secrets / f"{name}.pass")
         return KeystoreFile(self.secrets / f"{name}.keystore", passphrase)
+
+    def webhook_secret(self, settings: Settings, webhook: Webhook) -> bytes:
+        """The key that a webhook signs with; raises HomeError, naming file, key and rule."""
+        try:
+            return read_secret(read_passphrase(self.path / webhook.secret))
+        except (KeystoreError, ValueError) as error:
+            raise self.webhook_fault(settings, webhook, "secret", str(error)) from None
+
+    def webhook_fault(self, settings: Settings, webhook: Webhook, key: str, rule: str) -> HomeError:
+        """The error for one key of a `[[webhook]]` table."""
+        place = settings.webhooks.index(webhook)
+        return HomeError(f"{self.config.name}: webhook[{place}].{key}: {rule}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -366,6 +366,12 @@ class Statements(Protocol):
         ...
 
 
+class WebhookCursors(Protocol):
+    async def position(self, name: str) -> int | None:
+        """The index before which a receiver has everything; None where it is new."""
+        ...
+
+
 class Log(Protocol):
     """The own exchange log, read. MUST NOT answer with a proof that does not hold: LogInconsistentError instead."""
 
@@ -526,6 +532,7 @@ class Exchange:
     service: Service
     bank_holidays: Callable[[int], frozenset[date]]  # of England, in a year
     events: Events
+    webhooks: WebhookCursors
     arrivals: Arrivals
     enquiries: Enquiries
     tokens: Tokens

@@ -25,6 +25,7 @@ from gateway.app import (
     Writing,
     now_utc,
     open_exchange,
+    open_targets,
     reload_bundles,
     steady,
     steady_clock,
@@ -52,6 +53,7 @@ from gateway.web.listening import Runner
 from gateway.web.metrics import metrics_app
 from gateway.web.observing import observed
 from gateway.web.tls import certificate_end, server_context
+from gateway.webhooks import Webhooks
 from gateway.worker import Worker, guarded
 from keys.errors import KeystoreError
 
@@ -134,6 +136,7 @@ async def _run(
         await reload_bundles(running.keys, exchange)
 
     async with (
+        open_targets(home, settings) as targets,
         contextlib.AsyncExitStack() as watched,  # left last: how a gateway stops can be watched too
         contextlib.AsyncExitStack() as listeners,
         asyncio.TaskGroup() as tasks,
@@ -143,15 +146,19 @@ async def _run(
         await _listen_api(listeners, home, settings, exchange, meters)
         await _listen_admin(listeners, home, exchange, published, meters)
         await _return(home, exchange)  # before the worker: what was suspended after the backup must not be sent under
+        webhooks = Webhooks(targets, exchange)
+        running.waker.append(webhooks.wake)
         working = tasks.create_task(worker.run(), name="worker")
+        posting = tasks.create_task(webhooks.run(), name="webhooks")
         clockwork = tasks.create_task(_jobs(home, running, vitals).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
         vitals.stopping = True  # not ready, to whoever asks
         worker.stop()  # claim nothing more
+        webhooks.stop()
         closing = tasks.create_task(listeners.aclose(), name="closing")  # accept nothing more; answer what is under way
-        _, late = await asyncio.wait({working, closing}, timeout=STOP_WITHIN)
+        _, late = await asyncio.wait({working, posting, closing}, timeout=STOP_WITHIN)
         for task in (*late, clockwork):
             task.cancel()
     await guarded("last-checkpoint", exchange.sign_log)

@@ -35,6 +35,7 @@ ALLOWED: Final = frozenset(
         "table",
         "task",
         "witness",
+        "webhook",
         # what happened: codes and rules of ours
         "alarm",
         "cause",

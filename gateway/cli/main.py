@@ -22,6 +22,7 @@ from gateway.cli import (
     server,
     service,
     token,
+    webhook,
     witness,
 )
 from gateway.cli.ending import Commands
@@ -69,5 +70,6 @@ for command in (
     backup.backup,
     backup.restore,
     witness.witness,
+    webhook.webhook,
 ):
     main.add_command(command)

@@ -9,7 +9,20 @@ from gateway.core import commands, daily, erasure, witnessing
 from gateway.core import service as service_commands
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, service, statements, tokens
+from gateway.core.webhook import PutWebhookCursor
+from gateway.store import (
+    agreements,
+    inbox,
+    log,
+    outbox,
+    owed,
+    partners,
+    protection,
+    service,
+    statements,
+    tokens,
+    webhooks,
+)
 from gateway.store import erasure as erasing
 from gateway.store import witnessing as witnesses
 from gateway.store.transaction import Transaction
@@ -44,6 +57,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     service_commands.Destroy: service.destroy,
     service_commands.DecideBreach: service.decide_breach,
     service_commands.Reminded: service.reminded,
+    PutWebhookCursor: webhooks.put_cursor,
     token_commands.CreateToken: tokens.create,
     token_commands.RevokeToken: tokens.revoke,
     token_commands.Remember: tokens.remember,

@@ -38,6 +38,7 @@ from gateway.store.statements import StoredStatements
 from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
+from gateway.store.webhooks import StoredCursors
 from gateway.store.witnessing import StoredWitnesses
 from gateway.store.writer import Fatal, Room, Writer
 
@@ -75,6 +76,7 @@ class Readers:
     witnesses: StoredWitnesses
     service: StoredService
     events: StoredEvents
+    webhooks: StoredCursors
     arrivals: StoredArrivals
     enquiries: StoredEnquiries
     tokens: StoredTokens
@@ -159,6 +161,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         log=StoredLog(reader),
         witnesses=StoredWitnesses(reader),
         service=StoredService(reader, own),
+        webhooks=StoredCursors(reader),
         events=StoredEvents(reader, own),
         arrivals=StoredArrivals(reader),
         enquiries=StoredEnquiries(reader),

@@ -427,6 +427,15 @@ checkpoint: Final = Table(
     _number("signed_at"),
 )
 
+# --- webhooks: how far each receiver is in the log
+
+webhook_cursor: Final = Table(
+    "webhook_cursor",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _number("position"),
+)
+
 # --- daily statements: names and digests only
 
 statement: Final = Table(

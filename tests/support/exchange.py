@@ -80,6 +80,7 @@ from tests.support.messages import (
 from tests.support.seeds import MemorySeeds
 from tests.support.service import MemoryService
 from tests.support.statements import MemoryStatements
+from tests.support.webhooks import MemoryCursors
 from tests.support.witnesses import MemoryWitnesses
 
 T = TypeVar("T")
@@ -166,6 +167,7 @@ class Gateway:
             service=MemoryService(self.memory),
             bank_holidays=lambda year: frozenset({date(year, 12, 25)}),
             events=MemoryEvents(self.memory),
+            webhooks=MemoryCursors(self.memory),
             arrivals=MemoryArrivals(self.memory),
             enquiries=MemoryEnquiries(self.memory),
             tokens=MemoryTokens(self.memory),

@@ -43,6 +43,7 @@ from gateway.core.lifecycle import (
     after_receipt,
 )
 from gateway.core.retry import EQUAL_ANSWERS, DeadLetter, Expire, HoldLane, RetryAt
+from gateway.core.webhook import PutWebhookCursor
 from gateway.ports import (
     AgreementRecord,
     Candidate,
@@ -187,6 +188,7 @@ class Memory:
         self.outgoing: dict[int, Owed] = {}
         self.intentions: dict[bytes, dict[str, int]] = {}
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
+        self.cursors: dict[str, int] = {}
         self.tokens: dict[bytes, token_commands.Token] = {}
         self.origin = make_origin(own)
         self.stated = statements.Stated()
@@ -512,6 +514,9 @@ class Memory:
         )
         self.outgoing[item.id] = Owed(item=item, run_at=now)
 
+    def _put_webhook_cursor(self, command: PutWebhookCursor) -> None:
+        self.cursors[command.name] = max(command.position, self.cursors.get(command.name, 0))
+
     _HANDLERS: Mapping[type[Command[Any]], Callable[[Memory, Any], object]] = {
         commands.Submit: _submit,
         commands.Record: _record,
@@ -532,6 +537,7 @@ class Memory:
         commands.ClaimOutgoing: _claim_outgoing,
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,
+        PutWebhookCursor: _put_webhook_cursor,
         token_commands.CreateToken: client.create,
         token_commands.RevokeToken: client.revoke,
         token_commands.Remember: client.remember,

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core.happened import event_type
 from gateway.core.payload import Payload
 from gateway.forms import types_of
 from gateway.governing import HeldAgreement
@@ -75,6 +76,7 @@ def event(happened: MessageEvent) -> dict[str, Any]:
     return {
         "id": f"evt_{happened.index}",
         "at": moment(happened.at_us // _MICROSECONDS),
+        "type": event_type(happened.state),
         "kind": happened.kind,
         "direction": happened.dir,
         "message": happened.message_id,

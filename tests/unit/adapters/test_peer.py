@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.peer import is_allowed
+from adapters.addresses import is_allowed
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.1"),)
 TEN = (ipaddress.ip_network("10.0.0.0/8"),)

@@ -13,6 +13,7 @@ from contracts.strict import FileError
 from gateway.config import (
     ApiSettings,
     Settings,
+    Webhook,
     WitnessPoint,
     WitnessSettings,
     default_origin,
@@ -264,6 +265,99 @@ def test_a_fault_in_what_is_said_of_witnesses_is_told_by_its_place(line: str, pl
 
 @given(all_settings())
 def test_written_settings_read_back_as_themselves(settings: Settings) -> None:
+    assert read(write_settings(settings)) == settings
+
+
+# --- webhooks
+
+HOOK = """
+[[webhook]]
+name = "case-system"
+url = "https://cases.a.example/safehand"
+secret = "secrets/case-system.whsec"
+"""
+
+
+def hook(**changes: str) -> str:
+    """The file with one webhook, keys of it changed or added (TOML values)."""
+    values = {
+        "name": '"case-system"',
+        "url": '"https://cases.a.example/safehand"',
+        "secret": '"secrets/case-system.whsec"',
+        **changes,
+    }
+    return LEAST + "[[webhook]]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
+
+
+def test_a_webhook_is_told_everything_unless_types_are_named() -> None:
+    assert read(LEAST + HOOK).webhooks == (
+        Webhook(name="case-system", url="https://cases.a.example/safehand", secret="secrets/case-system.whsec"),
+    )
+    (named,) = read(hook(events='["message.received"]', allowed_private='["10.30.0.5"]', ca_file='"ca.crt"')).webhooks
+    assert named.events == ("message.received",)
+    assert named.allowed_private == (ipaddress.ip_network("10.30.0.5"),)
+    assert named.ca_file == "ca.crt"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://[::1]/", "http://localhost:8080/hook"])
+def test_http_leads_to_this_machine_alone(url: str) -> None:
+    (webhook,) = read(hook(url=f'"{url}"')).webhooks
+    assert webhook.on_loopback
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cases.a.example/",
+        "http://127.0.0.1.example/",
+        "http://10.0.0.1/",
+        "https://user:pass@cases.a.example/",
+        "https://cases.a.example",
+        "https://cases.a.example/?token=x",
+        "https://cases.a.example/#x",
+        "https://cases.a.example:99999/",
+        "ftp://127.0.0.1/",
+        "https:///x",
+    ],
+)
+def test_an_address_that_no_webhook_can_have_is_refused(url: str) -> None:
+    assert fault_of(hook(url=f'"{url}"'))[0] == "webhook[0].url"
+
+
+def test_https_on_this_machine_leads_nowhere_else() -> None:
+    assert read(hook(url='"https://localhost/x"')).webhooks[0].on_loopback
+    assert not read(LEAST + HOOK).webhooks[0].on_loopback
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", '"Case System"'),
+        ("name", '""'),
+        ("secret", '"/etc/passwd"'),
+        ("secret", '"secrets/../config.toml"'),
+        ("secret", '"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"'),
+        ("events[0]", '["message.sending"]'),
+        ("events", "[]"),
+        ("allowed_private[0]", '["here"]'),
+        ("surprise", '"yes"'),
+    ],
+)
+def test_what_is_wrong_with_a_webhook_is_named_and_not_repeated(key: str, value: str) -> None:
+    place, rule = fault_of(hook(**{key.partition("[")[0]: value}))
+    assert place == f"webhook[0].{key}"
+    assert "whsec_M" not in rule
+
+
+def test_two_webhooks_of_one_name_are_refused() -> None:
+    assert fault_of(LEAST + HOOK + HOOK)[0] == "webhook[1].name"
+
+
+def test_webhooks_are_written_as_they_are_read() -> None:
+    settings = read(
+        hook(events='["message.dead", "message.expired"]', ca_file='"secrets/ca.crt"') + HOOK.replace("case", "b")
+    )
+    assert len(settings.webhooks) == 2
     assert read(write_settings(settings)) == settings
 
 

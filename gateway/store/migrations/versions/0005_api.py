@@ -1,4 +1,4 @@
-"""The API for case systems: tokens."""
+"""The API for case systems: tokens, cursors of webhooks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    op.create_table(
+        "webhook_cursor",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_webhook_cursor")),
+    )
     op.create_table(
         "token",
         sa.Column("id", sa.Text(), nullable=False),
