@@ -44,6 +44,6 @@ def serve(home: Home) -> None:
 @click.option("--keep", is_flag=True, help="Keep both gateways running at the end, until Ctrl-C.")
 def demo(keep: bool) -> None:
     """Two councils hand over a child's record on this machine: the whole story in two minutes."""
-    from gateway.demo.story import tell
+    from gateway.demo.telling import tell
 
     sys.exit(tell(keep=keep))

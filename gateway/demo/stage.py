@@ -42,6 +42,7 @@ class Council:
     folder: Path
     port: int
     metrics: int
+    api_port: int
     console: Console
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -52,6 +53,11 @@ class Council:
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def more(self) -> str:
+        """What stands in `config.toml` besides what `init` writes."""
+        return f'[api]\nlisten = "127.0.0.1:{self.api_port}"\n'
 
     @property
     def passphrase(self) -> Path:

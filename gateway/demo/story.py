@@ -6,11 +6,6 @@ Every child in it is invented.
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +15,7 @@ from rich.console import Console
 
 from gateway.app import now_utc
 from gateway.demo import records
-from gateway.demo.stage import Council, NotAsToldError, expect, free_port, wait_for
+from gateway.demo.stage import Council, expect, free_port, wait_for
 from gateway.demo.tls import Authority, make_authority, write_certificate
 
 AGREEMENT = "rbkc-hants-cme-transfer"
@@ -41,8 +36,15 @@ class Story:
     def _council(self, org: str, name: str) -> Council:
         folder = self.folder / org
         folder.mkdir()
-        port, metrics = free_port(), free_port()
-        return Council(org=org, name=name, folder=folder, port=port, metrics=metrics, console=self.console)
+        return Council(
+            org=org,
+            name=name,
+            folder=folder,
+            port=free_port(),
+            metrics=free_port(),
+            api_port=free_port(),
+            console=self.console,
+        )
 
     @property
     def both(self) -> tuple[Council, Council]:
@@ -69,6 +71,8 @@ class Story:
             "--metrics-listen", f"127.0.0.1:{council.metrics}", "--allow-private", "127.0.0.0/8",
             "--ca-file", "secrets/ca.crt", *council.secret, quiet=True,
         )  # fmt: skip
+        with council.home.config.open("a") as config:
+            config.write(council.more)
         authority.write(council.home.secrets)
         write_certificate(authority, council.home.secrets)
         root, request, bundle = (f"{council.org}/{name}" for name in ("root.keystore", "request", "bundle.jws"))
@@ -122,27 +126,27 @@ class Story:
             )
         )  # fmt: skip
         self.transfer = sent["id"]
-        self._reaches(self.kc, self.transfer, "delivered")
+        self.reaches(self.kc, self.transfer, "delivered")
         self.say("Arrived, nobody has read it.")
         opened = orjson.loads(self.hants.run("inbox", "open", self.transfer, "--role", "officer", "--json"))
         expect(opened["body"]["child"]["name"]["family"] == records.FAMILY, "the record arrived as it was sent")
         expect("ethnicity" not in opened["body"]["child"], "what the agreement does not list was left in the file")
-        self._reaches(self.kc, self.transfer, "collected")
+        self.reaches(self.kc, self.transfer, "collected")
         self.say("Opened by a person. Kensington and Chelsea stay responsible until Hampshire accept.")
-        answer = self._sent(self.hants, self.kc, "cme.answer", records.answer(), "--thread", self.transfer)
-        self._reaches(self.hants, answer, "delivered")
+        answer = self.sent(self.hants, self.kc, "cme.answer", records.answer(), "--thread", self.transfer)
+        self.reaches(self.hants, answer, "delivered")
         read = orjson.loads(self.kc.run("inbox", "open", answer, "--role", "officer", "--json"))
         expect(read["body"]["case"]["answer"] == "accepted", "the answer is: accepted")
         self.say("Accepted: now Hampshire's case.")
 
     def enquire(self) -> None:
         """Is this child known to you? With the least that can match, and no address in the answer."""
-        asked = self._sent(self.hants, self.kc, "cme.enquiry", records.enquiry())
-        self._reaches(self.hants, asked, "delivered")
+        asked = self.sent(self.hants, self.kc, "cme.enquiry", records.enquiry())
+        self.reaches(self.hants, asked, "delivered")
         self.kc.run("inbox", "take", asked)
-        self._reaches(self.hants, asked, "taken")
-        told = self._sent(self.kc, self.hants, "cme.enquiry_answer", records.enquiry_answer(), "--thread", asked)
-        self._reaches(self.kc, told, "delivered")
+        self.reaches(self.hants, asked, "taken")
+        told = self.sent(self.kc, self.hants, "cme.enquiry_answer", records.enquiry_answer(), "--thread", asked)
+        self.reaches(self.kc, told, "delivered")
         self.say("Asked, taken into the case system, answered.")
 
     def refuse_more(self) -> None:
@@ -158,8 +162,8 @@ class Story:
         body = records.transfer() | records.urgent_part()
         refused = self._refusal(self.kc, self.hants, "cme.transfer", body)
         expect(refused == {"safeguarding.summary", "services[0].service", "services[0].open"}, "refused as routine")
-        sent = self._sent(self.kc, self.hants, "cme.transfer", body, urgency="immediate_risk")
-        self._reaches(self.kc, sent, "delivered")
+        sent = self.sent(self.kc, self.hants, "cme.transfer", body, urgency="immediate_risk")
+        self.reaches(self.kc, sent, "delivered")
         self.say("Refused as routine, carried under immediate risk; the log counts it for review.")
 
     def protect(self) -> None:
@@ -172,8 +176,8 @@ class Story:
         for path in ("address", "school"):
             (body["child"] if path == "address" else body).pop(path, None)
         body.pop("destination", None)
-        sent = self._sent(self.kc, self.hants, "cme.transfer", body)
-        self._reaches(self.kc, sent, "delivered")
+        sent = self.sent(self.kc, self.hants, "cme.transfer", body)
+        self.reaches(self.kc, sent, "delivered")
         self.kc.run("protect", "remove", child, "--kind", "location", "--by", "first manager")
         expect(self.kc.act("protect.list")["location"] > 0, "one person is not enough")
         self.kc.run("protect", "remove", child, "--kind", "location", "--by", "second manager")
@@ -183,16 +187,16 @@ class Story:
     def suspend(self) -> None:
         """The agreement is suspended while a message waits: the message is held, and goes only when both resume."""
         self.hants.stop()
-        waiting = self._sent(self.kc, self.hants, "cme.enquiry", records.enquiry())
+        waiting = self.sent(self.kc, self.hants, "cme.enquiry", records.enquiry())
         self.kc.run("agreement", "suspend", AGREEMENT, "--role", "dpo")
-        self._reaches(self.kc, waiting, "held")
+        self.reaches(self.kc, waiting, "held")
         self.hants.start()
         self._in_state(self.hants, "suspended")
         self.kc.run("agreement", "resume", AGREEMENT, *self.kc.secret)
         expect(self.kc.act("agreement.list")[0]["state"] == "suspended", "one party alone does not resume")
         expect(self.kc.act("message.show", id=waiting)["state"] == "held", "the message is still held")
         self.hants.run("agreement", "resume", AGREEMENT, *self.hants.secret)
-        self._reaches(self.kc, waiting, "delivered")
+        self.reaches(self.kc, waiting, "delivered")
         self.say("Held while suspended, delivered when both had resumed.")
 
     def burst(self) -> None:
@@ -243,7 +247,7 @@ class Story:
         urgency = () if "--urgency" in more else ("--urgency", "routine")
         return ("send", "--to", to.org, "--type", message_type, *urgency, *more, file)
 
-    def _sent(
+    def sent(
         self,
         sender: Council,
         to: Council,
@@ -276,7 +280,7 @@ class Story:
     def _arrived(self, before: set[str]) -> int:
         return sum(message["id"] not in before for message in self.hants.act("inbox.list"))
 
-    def _reaches(self, council: Council, message_id: str, state: str) -> None:
+    def reaches(self, council: Council, message_id: str, state: str) -> None:
         wait_for(f"the message is {state}", lambda: council.act("message.show", id=message_id)["state"] == state)
 
     def _in_state(self, council: Council, state: str) -> None:
@@ -299,61 +303,3 @@ class Story:
         finally:
             connection.close()
         return int(index)
-
-
-def tell(*, keep: bool) -> int:
-    """Tell the whole story; 0 only if every step came out as told."""
-    console = Console(highlight=False)
-    folder = Path(tempfile.mkdtemp(prefix="safehand-demo-"))
-    story = Story(folder, console)
-    steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("Two gateways, each with its own home and keys", story.set_up),
-        ("They are introduced by fingerprint", story.introduce),
-        ("An agreement is drawn up and countersigned", story.agree),
-        ("A child is handed over, opened, and accepted", story.hand_over),
-        ("An enquiry is made and answered", story.enquire),
-        ("More than the agreement allows is refused", story.refuse_more),
-        ("What only urgency allows", story.urgent),
-        ("A protected child", story.protect),
-        ("The agreement is suspended", story.suspend),
-        ("The receiver is killed in the middle of a burst", story.burst),
-        ("A byte is changed in the database", story.tamper),
-    )
-    try:
-        return _tell(steps, console, story, keep=keep)
-    finally:
-        for council in story.both:
-            council.stop()
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tell(steps: tuple[tuple[str, Callable[[], None]], ...], console: Console, story: Story, *, keep: bool) -> int:
-    began = time.monotonic()
-    for number, (title, step) in enumerate(steps, 1):
-        console.print(f"\n[bold]{number}. {title}[/]")
-        console.print(f"  [italic]{(step.__doc__ or '').strip()}[/]", soft_wrap=True)
-        try:
-            step()
-        except NotAsToldError as error:
-            console.print(f"  [bold red]NOT AS TOLD[/]: {error}")
-            return 1
-        console.print("  [green]as told[/]")
-        if number == 1:
-            began = time.monotonic()
-    console.print(f"\n[bold green]Every step came out as told[/], {time.monotonic() - began:.0f} s after set-up.")
-    if keep:
-        _wait_until_stopped(console, story)
-    return 0
-
-
-def _wait_until_stopped(console: Console, story: Story) -> None:
-    for council in story.both:
-        console.print(f"  safehand --home {council.home.path} status", soft_wrap=True)
-    console.print("Both gateways keep running. Ctrl-C ends them.")
-    sys.stdout.flush()
-    try:
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        console.print("Stopped.")

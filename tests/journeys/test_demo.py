@@ -71,7 +71,7 @@ def told() -> Iterator[Told]:
 
 def test_every_step_comes_out_as_told(told: Told) -> None:
     assert "Every step came out as told" in told.text, told.text[-3000:]
-    assert told.text.count("  as told\n") == 11
+    assert told.text.count("  as told\n") == 15
     assert "\x1b[" not in told.text, "plain where it is no terminal"
 
 
