@@ -91,14 +91,16 @@ def verify(
             raise click.UsageError("a proof is judged by --policy, and by nothing else")
         _verify_proof(exported, policy, as_json)
     else:
+        from gateway.evidence.files import read_capped
         from gateway.evidence.remembered import recall
         from gateway.evidence.verify import Brought
+        from gateway.tlog.checkpoint import NOTE_LIMIT
 
         brought = Brought(
             roots=dict(roots),
             policy=None if policy is None else _policy(policy),
             remembered=None if remember is None else recall(remember),
-            checkpoints={path.name: path.read_bytes() for path in checkpoints},
+            checkpoints={path.name: read_capped(path, NOTE_LIMIT) for path in checkpoints},
             receipts=receipts,
         )
         _verify_export(exported, brought, remember, as_json)

@@ -23,7 +23,7 @@ from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.cosignature import CosignerKey
 from gateway.tlog.entry import Entry
 from gateway.tlog.errors import NoteError
-from gateway.tlog.exported import LEAVES, Head, LogCheck, check_lines, note_name
+from gateway.tlog.exported import ENTRIES, LEAVES, Head, LogCheck, check_lines, note_name
 from gateway.tlog.fsck import Problem
 from gateway.tlog.policy import NONE, Policy
 
@@ -100,7 +100,10 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     seen = _Seen(receipts, openings, frozenset(head.size for head in heads))
     has_leaves = _leaves_fit(folder, size, problems)
     rules = LogCheck(origin=origin, org=org, heads=sorted(claims, key=lambda head: head.size), see=seen.see)
-    problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)
+    if folder.has(ENTRIES):
+        problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)
+    else:
+        problems.append(Problem(index=0, column=ENTRIES, rule="missing"))
     # 8 entries and receipts
     receipts.end(problems)
     openings.end(size)
