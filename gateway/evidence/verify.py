@@ -46,11 +46,12 @@ class Brought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was found. `witnessed` is the largest size that a quorum of the policy's witnesses cosigned, None where the
+    """What was found. `keys` are the log's, as verifier keys; `entries` those that could be read and are in no doubt; `witnessed` is the largest size that a quorum of the policy's witnesses cosigned, None where the
     policy asks for none; `head` what is to be remembered, where all is in order."""
 
     origin: str
     org: str
+    keys: tuple[str, ...]
     size: int
     entries: int
     checkpoints: int
@@ -123,6 +124,7 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     return Verdict(
         origin=origin,
         org=org,
+        keys=tuple(key.vkey() for key in keys),
         size=size,
         entries=seen.count,
         checkpoints=len(heads),
