@@ -43,7 +43,7 @@ def serve(home: Home) -> None:
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep both gateways running at the end, until Ctrl-C.")
 def demo(keep: bool) -> None:
-    """Two councils hand over a child's record on this machine: the whole story in two minutes."""
+    """Two councils hand over a child's record on this machine: the whole story in a few minutes."""
     from gateway.demo.telling import tell
 
     sys.exit(tell(keep=keep))

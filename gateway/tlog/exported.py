@@ -150,11 +150,11 @@ class _Trees:
             if self._of_leaves is None and self._of_lines is not None:
                 self._of_leaves = self._of_lines.copy()
         if self._of_leaves is not None and place.stored is not None:
-            self._of_leaves.append(place.stored)
+            self._of_leaves.push(place.stored)
         if place.line is None:
             self._of_lines = None
         elif self._of_lines is not None:
-            self._of_lines.append(place.leaf)
+            self._of_lines.push(place.leaf)
         self.size += 1
 
     def judge(self, head: Head) -> Iterator[Problem]:
@@ -233,19 +233,19 @@ class _Ahead(Generic[T]):
 
 def _places(lines: Iterable[Line], leaves: Iterable[bytes] | None) -> Iterator[_Place]:
     """Pair lines with stored leaf hashes."""
-    hashed = ((line, leaf_hash(line.data)) for line in lines)
+    source = iter(lines)
     if leaves is None:
-        for index, (line, leaf) in enumerate(hashed):
-            yield _Place(index, line, leaf, None, None)
+        for index, line in enumerate(source):
+            yield _Place(index, line, leaf_hash(line.data), None, None)
         return
     stored = iter(leaves)
-    for index, (here, wanted) in enumerate(zip_longest(hashed, stored)):
+    for index, (next_line, wanted) in enumerate(zip_longest(source, stored)):
+        here = None if next_line is None else (next_line, leaf_hash(next_line.data))
         if here is None or here[1] != wanted:  # from here on with care, and slower
-            rest = _Ahead(hashed, here), _Ahead(stored, wanted)
-            yield from _places_with_care(*rest, index)
+            hashed = ((line, leaf_hash(line.data)) for line in source)
+            yield from _places_with_care(_Ahead(hashed, here), _Ahead(stored, wanted), index)
             return
-        line, leaf = here
-        yield _Place(index, line, leaf, wanted, None)
+        yield _Place(index, here[0], wanted, wanted, None)
 
 
 def _places_with_care(ahead: _Ahead[tuple[Line, bytes]], stored: _Ahead[bytes], index: int) -> Iterator[_Place]:

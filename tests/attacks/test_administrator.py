@@ -536,6 +536,12 @@ def test_the_page_shows_the_table() -> None:
     assert table() in PAGE.read_text(encoding="utf-8")
 
 
+def test_the_page_tells_the_sizes_of_the_scene(scene: Scene) -> None:
+    told = " ".join(PAGE.read_text(encoding="utf-8").split())
+    sizes = (scene.head.checkpoint.size, scene.witnessed.size, scene.size)
+    assert "remembers the head of {} entries, a witness cosigned {}, the log has signed {};".format(*sizes) in told
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.says for attack in ATTACKS])
 def test_each_finds_what_the_table_says_and_nothing_else(attack: Attack, scene: Scene, tmp_path: Path) -> None:
     copy_history(scene.folder, tmp_path)

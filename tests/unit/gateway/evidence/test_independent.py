@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from gateway.evidence.files import EvidenceError
 from gateway.evidence.verify import Brought, verify_export
+from keys.fingerprint import fingerprint, to_text
 from tests.support import independent_verifier
 from tests.support.independent_verifier import NoLogError
+from tests.support.keys import accept, follow, make_jws, make_roots
+from tests.support.messages import A, bundle_of
 
 ALONE = Brought(roots={}, policy=None, remembered=None, checkpoints={}, receipts=())
 NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]  # every try copies an export
@@ -50,6 +53,22 @@ def test_both_find_nothing_in_honest_exports(export: Path, export_b: Path) -> No
     for folder in (export, export_b):
         assert ours(folder) == theirs(folder) == []
     assert theirs(export_b, receipts=export / "receipts") == []
+
+
+def test_both_follow_an_organisation_over_a_change_of_its_roots(export: Path) -> None:
+    first = bundle_of(A)
+    handed = make_jws(follow(first), generation=2, old_generation=1)
+    second = accept(handed, history=(first,))
+    again = make_jws(follow(second), generation=2)
+    (export / "bundles" / f"{A}-2.jws").write_bytes(handed)
+    (export / "bundles" / f"{A}-3.jws").write_bytes(again)
+    assert ours(export) == theirs(export) == []
+    newest = to_text(fingerprint(A, make_roots(A, 2).public))
+    for root in (to_text(first.fingerprint), newest):
+        assert ours(export, replace(ALONE, roots={A: root})) == []
+    (export / "bundles" / f"{A}-2.jws").write_bytes(make_jws(follow(first), generation=3, old_generation=1))
+    assert (-1, f"bundles/{A}-2.jws") in ours(export)
+    assert (-1, f"bundles/{A}-2.jws") in theirs(export)
 
 
 @pytest.mark.parametrize("leaves", [True, False], ids=["with leaf hashes", "without"])
