@@ -128,7 +128,8 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
     """Make folders, the three keystores and the configuration; raises HomeError where a home is there already.
 
     The configuration comes last, and the database after it: what an interrupted run left without them protects nothing
-    yet and is made anew. Keystores beside a database are never touched.
+    yet and is made anew, but for a passphrase file, which is used as it is: an operator may have put it there. Keystores
+    beside a database are never touched.
     """
     home.check_socket()
     if home.config.exists():
@@ -138,7 +139,7 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (home.secrets, home.database.parent, home.socket.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
-    for name in ("gateway.pass", "gateway.keystore", "index.pass", "index.keystore", "agreement.keystore"):
+    for name in ("gateway.keystore", "index.keystore", "agreement.keystore"):
         (home.secrets / name).unlink(missing_ok=True)
     _keystore(home, "gateway", ("append", "store", "kek"))
     _keystore(home, "index", ("index",))
@@ -150,12 +151,17 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
 
 def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
     passphrase = home.secrets / f"{name}.pass"
-    _write_private(passphrase, secrets.token_hex(_PASSPHRASE_BYTES) + "\n")
+    if not passphrase.exists():
+        _write_private(passphrase, secrets.token_hex(_PASSPHRASE_BYTES) + "\n")
     made = {secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric}
     home.keystore(name).create(KeySet(keys=(), secrets=made))
 
 
 def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Write a file that is there as a whole or not at all."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+    draft.replace(path)
