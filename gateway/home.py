@@ -142,8 +142,10 @@ class Home:
             return changed
 
     def new_keystore(self, name: str, keys: KeySet) -> None:
-        """Make a keystore, and a passphrase beside it."""
-        write_private(self.secrets / f"{name}.pass", (secrets.token_hex(_PASSPHRASE_BYTES) + "\n").encode())
+        """Make a keystore, and a passphrase beside it unless one was put there before."""
+        passphrase = self.secrets / f"{name}.pass"
+        if not passphrase.exists():
+            write_private(passphrase, (secrets.token_hex(_PASSPHRASE_BYTES) + "\n").encode())
         self.keystore(name).create(keys)
 
     def destroy_seeds(self, kids: Set[Kid]) -> frozenset[Kid]:
@@ -208,7 +210,8 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
     """Make folders, the three keystores and the configuration; raises HomeError where a home is there already.
 
     The configuration comes last, and the database after it: what an interrupted run left without them protects nothing
-    yet and is made anew. Keystores beside a database are never touched.
+    yet and is made anew, but for a passphrase file, which is used as it is: an operator may have put it there. Keystores
+    beside a database are never touched.
     """
     home.check_socket()
     if home.config.exists():
@@ -218,7 +221,7 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (home.secrets, home.database.parent, home.socket.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
-    for name in ("gateway.pass", "gateway.keystore", "index.pass", "index.keystore", "agreement.keystore"):
+    for name in ("gateway.keystore", "index.keystore", "agreement.keystore"):
         (home.secrets / name).unlink(missing_ok=True)
     _keystore(home, "gateway", ("append", "store", "kek"))
     _keystore(home, "index", ("index",))
@@ -235,7 +238,10 @@ def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Write a new file that only its owner can read, and that is there as a whole or not at all."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+    draft.replace(path)

@@ -15,6 +15,7 @@ import pytest
 from gateway.config import Settings, settings_from
 from gateway.home import Home, HomeError, create
 from keys.bundle import KeyBundle
+from keys.errors import KeystoreError
 from keys.keyset import KeySet
 from keys.listed import Role
 from keys.rotation import RotationPlan, plan_request
@@ -63,6 +64,31 @@ def test_an_interrupted_init_is_repeated(home: Home) -> None:
     assert set(home.keystore("gateway").load().secrets) == {"append", "store", "kek"}
     assert set(home.keystore("index").load().secrets) == {"index"}
     assert home.keystore("agreement", PASSPHRASE).load() == KeySet(keys=(), secrets={})
+
+
+def test_a_passphrase_file_that_an_operator_put_there_is_used(home: Home) -> None:
+    """As a secret of a container is: mounted before there is a home, and not to be written."""
+    home.secrets.mkdir(parents=True, mode=0o700)
+    given = home.secrets / "gateway.pass"
+    given.write_text("an invented secret of a container\n")
+    given.chmod(0o600)
+    create(home, SETTINGS, PASSPHRASE)
+    assert given.read_text() == "an invented secret of a container\n"
+    assert set(home.keystore("gateway", b"an invented secret of a container").load().secrets) == {
+        "append",
+        "store",
+        "kek",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "two\nlines\n"])
+def test_a_passphrase_file_that_is_none_is_refused_and_no_home_is_made(home: Home, text: str) -> None:
+    home.secrets.mkdir(parents=True, mode=0o700)
+    (home.secrets / "gateway.pass").write_text(text)
+    (home.secrets / "gateway.pass").chmod(0o600)
+    with pytest.raises(KeystoreError):
+        create(home, SETTINGS, PASSPHRASE)
+    assert not home.config.exists()
 
 
 @pytest.mark.parametrize("there", ["config", "database"])
