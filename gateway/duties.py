@@ -87,7 +87,7 @@ def _controllers(about: InboundMessage | OutboundMessage) -> tuple[str | None, s
 
 
 async def destroy(message_id: str, exchange: Exchange, *, by: str, sender: str | None = None) -> bytes:
-    """Destroy a partner's message because it was withdrawn, or its erasure was asked for: keys, ciphertext, log 'erased', and a
+    """Destroy a partner's message because it was withdrawn, or its erasure was asked for: keys, ciphertext, log 'destroyed', and a
     destruction receipt to the sender. Repeated, it answers the same receipt. Returns the answer of `outbound.accept`.
 
     Raises SubmissionRefusedError where nobody asked for it.
@@ -99,7 +99,7 @@ async def destroy(message_id: str, exchange: Exchange, *, by: str, sender: str |
         raise SubmissionRefusedError("message.not-owed", "id", "its sender has not asked for it to be destroyed")
     now = exchange.clock()
     what = entries.Circumstance(outcome="destroyed", by=by)
-    entry = entries.about_message(exchange.journal, "erased", now, entry_about(message, message.sender, None), what)
+    entry = entries.about_message(exchange.journal, "destroyed", now, entry_about(message, message.sender, None), what)
     command = service.Destroy(
         sender=message.sender,
         message_id=message_id,

@@ -359,7 +359,7 @@ def _effects(
         case bodies.WITHDRAWAL if not speech.ours and first is not None:
             what = entries.Circumstance(outcome="withdrawn")
             entry = entries.about_message(
-                exchange.journal, "erased", now, entry_about(first.message, speech.partner, held), what
+                exchange.journal, "withdrawn", now, entry_about(first.message, speech.partner, held), what
             )
             effects.append(service.Withdraw(sender=speaker, message_id=first.message.id, erased=entry, at=at))
         case bodies.ACK:

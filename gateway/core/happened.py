@@ -30,6 +30,8 @@ LED_TO: Final[Mapping[str, Mapping[str, State | InboundState]]] = {
         "refused-inbound": InboundState.REFUSED,
         "handed-over": InboundState.TAKEN,
         "collected": InboundState.COLLECTED,
+        "withdrawn": InboundState.WITHDRAWN,
+        "destroyed": InboundState.DESTROYED,
     },
 }
 
@@ -50,6 +52,8 @@ WORDS: Final[Mapping[str, Mapping[State | InboundState, str]]] = {
         InboundState.REFUSED: "Returned to the partner: the agreement does not allow it",
         InboundState.TAKEN: "In our case system",
         InboundState.COLLECTED: "Opened here by a person",
+        InboundState.WITHDRAWN: "Taken back by its sender before anybody read it: destroyed",
+        InboundState.DESTROYED: "Destroyed here, as was owed",
     },
 }
 """What an event says, in words, by the direction of its message and the state."""

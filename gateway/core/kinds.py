@@ -74,6 +74,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         "breaches",
         commits=("by",),
     ),
+    "withdrawn": _message("its sender took it back before anybody read it: the content was destroyed"),
+    "destroyed": _message("its content was destroyed by a person, as was owed", commits=("by",)),
     # agreements: one kind for each action of an event, ours or a partner's
     "agreement-propose": _agreement("an agreement was proposed; `receipt` is the digest of the event, here and below"),
     "agreement-sign": _agreement("it was signed"),
@@ -109,16 +111,19 @@ KINDS: Final[Mapping[str, Kind]] = {
     # the log and the database themselves
     "search": _own("personal data was searched for", "role", commits=("by",)),
     "export": _own("the log was exported, with openings or without", commits=("by",)),
-    "erased": _message(
-        "openings and search tags of an entry were erased (`dir` own, `outcome` the reason), or the content of a message was "
-        "destroyed (`outcome` withdrawn or destroyed)",
-        commits=("by", "erased"),
+    "erased": _own(
+        "openings and search tags of an entry were erased; `outcome` is the reason", "msg", commits=("by", "erased")
     ),
     # what service messages and people made of it
     "breach-opened": _message("something went wrong with a message; 72 hours run; `outcome` is the code"),
     "breach-decided": _message("a person decided what becomes of a breach; `outcome` says what", commits=("by",)),
     # partners' logs, and a home made of a backup
     "witness-conflict": _own("a partner's log was seen with another history", "partner", "breaches", "receipt"),
+    "epoch-opened": _own(
+        "from here on the log has another name; `receipt` is the digest of the checkpoint that a witness held",
+        "receipt",
+        commits=("by",),
+    ),
     "restored": _own("from here on the log continues a backup"),
     "row-refused": _own(
         "a row that decides was not ours, or not as the log says; `outcome` is its table", "partner", "breaches"

@@ -221,7 +221,7 @@ class AnswerDestroyed(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw(Effect):
-    """A partner withdraws its message: where nobody opened or took it, it is destroyed now and `erased` is logged."""
+    """A partner withdraws its message: where nobody opened or took it, it is destroyed now and `withdrawn` is logged."""
 
     sender: str
     message_id: str

@@ -41,9 +41,9 @@ class Council:
     name: str
     folder: Path
     port: int
-    metrics: int
-    api_port: int
     console: Console
+    metrics: int = field(default_factory=lambda: free_port())
+    api_port: int = field(default_factory=lambda: free_port())
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property

@@ -41,8 +41,6 @@ class Story:
             name=name,
             folder=folder,
             port=free_port(),
-            metrics=free_port(),
-            api_port=free_port(),
             console=self.console,
         )
 

@@ -158,12 +158,12 @@ async def asked_by_us(subject: Subject, *about: str, **changes: Any) -> Submit:
 
 
 def make_withdraw(own: str) -> Withdraw:
-    entry = make_entry("erased", msg=own, outcome="withdrawn")
+    entry = make_entry("withdrawn", msg=own, outcome="withdrawn")
     return Withdraw(sender=PARTNER, message_id=own, erased=entry, at=seconds())
 
 
 def make_destroy(own: str, sender: str = PARTNER) -> Destroy:
-    entry = make_entry("erased", msg=own, outcome="destroyed", by="Officer One")
+    entry = make_entry("destroyed", msg=own, outcome="destroyed", by="Officer One")
     return Destroy(sender=sender, message_id=own, how="keys-destroyed", entry=entry, at=seconds())
 
 
@@ -287,7 +287,7 @@ async def test_withdrawn_message_that_nobody_saw_is_destroyed_at_once(subject: S
     assert held.receipts == before.receipts
     erased = Erasure(sender=PARTNER, message_id=own, at=seconds(), how="keys-destroyed")
     assert await subject.service.erasure(PARTNER, own) == erased
-    assert ("erased", own) in subject.log()
+    assert ("withdrawn", own) in subject.log()
 
 
 @pytest.mark.parametrize("event", [ReceiptEvent.TAKEN, ReceiptEvent.COLLECTED])
@@ -299,7 +299,7 @@ async def test_withdrawn_message_that_somebody_saw_waits_for_a_person(subject: S
     assert held is not None
     assert held.inner is not None
     assert await subject.service.erasure(PARTNER, own) is None
-    assert "erased" not in [kind for kind, _ in subject.log()]
+    assert "destroyed" not in [kind for kind, _ in subject.log()]
     assert await open_ids(subject) == [withdrawal]
 
 
@@ -320,7 +320,7 @@ async def test_destroyed_message_leaves_its_row_and_receipts(subject: Subject, e
     assert (held.state, held.inner) == (InboundState.DESTROYED, None)
     assert len(held.receipts) == (1 if event is None else 2)
     assert await subject.inbox.stored_receipt(PARTNER, held.env) is not None
-    assert subject.log()[-1] == ("erased", own)
+    assert subject.log()[-1] == ("destroyed", own)
 
 
 async def test_destroying_twice_changes_nothing(subject: Subject) -> None:

@@ -25,6 +25,7 @@ def running(disk: OnDisk, folder: Path) -> Writing:
         settings=settings,
         keys=keys,
         waker=[],
+        writes=lambda: 0,
         comparison=disk.opened.comparison,
         refusals=disk.opened.refusals,
     )

@@ -24,7 +24,7 @@ CONTENT = "SELECT (SELECT count(*) FROM content), (SELECT count(*) FROM content_
 
 
 def make_withdraw(own: str) -> Withdraw:
-    return Withdraw(sender=PARTNER, message_id=own, erased=make_entry("erased", msg=own), at=seconds())
+    return Withdraw(sender=PARTNER, message_id=own, erased=make_entry("withdrawn", msg=own), at=seconds())
 
 
 def make_destroy(own: str) -> Destroy:
@@ -32,7 +32,7 @@ def make_destroy(own: str) -> Destroy:
         sender=PARTNER,
         message_id=own,
         how="keys-destroyed",
-        entry=make_entry("erased", msg=own, by="Officer One"),
+        entry=make_entry("destroyed", msg=own, by="Officer One"),
         at=seconds(),
     )
 

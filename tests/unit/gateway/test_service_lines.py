@@ -99,7 +99,7 @@ async def test_withdrawal_before_anybody_saw_the_message_destroys_it_and_is_answ
     assert state(town.a, withdrawal) is State.DELIVERED
     assert await arrived_state(town.b, own) is InboundState.WITHDRAWN
     assert town.b.memory.arrived[A, own].inner is None
-    assert town.b.kinds()[-2:] == ["received", "erased"]
+    assert town.b.kinds()[-2:] == ["received", "withdrawn"]
     assert await open_duties(town.a) == [("awaited", "exchange.withdrawal")]
     await duties.send_receipts(town.b.exchange)
     await town.b.run()
@@ -129,7 +129,7 @@ async def test_withdrawal_that_is_said_again_is_answered_again(town: Town) -> No
         await town.b.run()
         assert ("awaited", "exchange.withdrawal") not in await open_duties(town.a)
         town.clock.forward(hours=1)
-    assert town.b.kinds().count("erased") == 1
+    assert town.b.kinds().count("withdrawn") == 1
 
 
 async def test_one_destruction_answers_everything_that_asked_for_it(town: Town) -> None:
@@ -160,7 +160,7 @@ async def test_withdrawn_message_that_was_seen_is_destroyed_by_a_person(town: To
     assert await arrived_state(town.b, own) is InboundState.DESTROYED
     assert await open_duties(town.b) == [("awaited", "destruction.receipt")]
     assert await open_duties(town.a) == [("owed", "destruction.receipt")]
-    assert "erased" in town.b.kinds()
+    assert "destroyed" in town.b.kinds()
 
 
 async def test_destroying_again_answers_the_same_receipt(town: Town) -> None:
@@ -170,7 +170,7 @@ async def test_destroying_again_answers_the_same_receipt(town: Town) -> None:
     first = await duties.destroy(own, town.b.exchange, by="A Person")
     town.clock.forward(days=2)
     assert await duties.destroy(own, town.b.exchange, by="Another Person") == first
-    assert town.b.kinds().count("erased") == 1
+    assert town.b.kinds().count("destroyed") == 1
 
 
 async def test_withdrawn_message_can_be_neither_taken_nor_opened(town: Town) -> None:

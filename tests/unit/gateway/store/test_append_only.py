@@ -12,6 +12,11 @@ from gateway.store.migrations import upgrade
 from tests.support.store import APPEND_ONLY, make_event, open_lab, sign_log
 
 HEAD = "log_head"
+OTHERS = (  # what witnesses leave
+    "INSERT INTO cosignature (size, witness, ts, line) VALUES (1, 'w', 1, 'a line')",
+    "INSERT INTO log_epoch (size, origin, note) VALUES (1, 'before', x'00')",
+    "INSERT INTO witness_conflict (origin, size, root, note, seen_at) VALUES ('o', 1, x'00', x'00', 1)",
+)
 
 
 @pytest.fixture
@@ -23,6 +28,8 @@ async def database(tmp_path: Path) -> Path:
         for n in range(2, 5):
             await lab.open.store.write(make_event(n))
         await sign_log(lab, tmp_path / "signer")
+    for statement in OTHERS:
+        attempt(path, statement)
     return path
 
 
