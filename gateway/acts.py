@@ -17,7 +17,19 @@ from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
 from contracts.events import Action
 from contracts.names import is_message_type
-from gateway import agreements, circumstances, delivery, governing, inbound, outbound, partners, protection, proving
+from gateway import (
+    agreements,
+    circumstances,
+    delivery,
+    governing,
+    inbound,
+    outbound,
+    partners,
+    protection,
+    proving,
+    quorum,
+    receipt_proofs,
+)
 from gateway.arguments import Arguments
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
@@ -123,7 +135,35 @@ async def status(exchange: Exchange, _: Arguments) -> Any:
         "name": exchange.own.name,
         "counts": dict(await exchange.overview.counts()),
         "agreements": [agreement_line(held) for held in await governing.load_all(exchange, exchange.clock())],
+        "log": await _log_standing(exchange),
+        "receipts": await _receipts_unproven(exchange),
     }
+
+
+async def _log_standing(exchange: Exchange) -> Any:
+    """How far witnesses vouch for our log, and what each of them cosigned last."""
+    now = exchange.clock()
+    found = await quorum.look(exchange, now)
+    asked = await quorum.witnesses(exchange, now)
+    return {
+        "origin": exchange.journal.origin,
+        "witnesses": [
+            {"id": one.id, "cosigned": await exchange.witnesses.last_cosigned(one.vkeys), "address": one.prefix}
+            for one in asked
+        ],
+        "quorum": found.needed,
+        "witnessed": found.size,
+        "unwitnessed_since": None if found.since is None else moment(found.since),
+    }
+
+
+async def _receipts_unproven(exchange: Exchange) -> Any:
+    """Partners who gave receipts whose entries are not proven; how many of those are overdue."""
+    now = exchange.clock()
+    return [
+        {"partner": org, "overdue": await receipt_proofs.overdue(org, now, exchange)}
+        for org in await exchange.witnesses.unproven_from()
+    ]
 
 
 # --- partners and keys

@@ -26,9 +26,9 @@ from gateway.entries import Journal
 from gateway.home import Home
 from gateway.ports import Exchange, Organisation, Store
 from gateway.signing import Signing
+from gateway.store.log import entry_mac, epochs_of
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.signer import LogSigner
-from gateway.tlog.entry import row_mac
 from keys.bundle import KeyBundle
 from keys.http import sign_request
 from keys.keyset import KeySet
@@ -196,13 +196,8 @@ async def open_readonly_exchange(home: Home) -> AsyncIterator[Running]:
 
 
 def _signer(home: Home, settings: Settings, keys: Keys) -> LogSigner:
-    append, origin = keys.gateway.secrets["append"], settings.log_origin
-    return LogSigner(
-        home.database,
-        home.signer,
-        origin=origin,
-        mac=lambda index, data: row_mac(append, origin, index, data),
-    )
+    mac = entry_mac(keys.gateway.secrets["append"], epochs_of(home.database, settings.log_origin))
+    return LogSigner(home.database, home.signer, origin=settings.log_origin, mac=mac)
 
 
 async def _signs_nothing(_: Exchange) -> None:

@@ -15,10 +15,10 @@ from gateway.home import Home
 from gateway.quorum import verify as verify_note
 from gateway.store.export import Exported
 from gateway.store.export import export_log as write_export
+from gateway.store.log import entry_mac, epochs_of
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
 from gateway.tlog.checkpoint import NoteKey
-from gateway.tlog.entry import row_mac
 from gateway.tlog.fsck import CheckpointRow, Problem
 from gateway.tlog.policy import parse_policy
 
@@ -35,19 +35,20 @@ async def verify_log(home: Home) -> LogReport:
     """Verify the exchange log in the live database (log.md A5), beside a running server or alone."""
     async with open_readonly_exchange(home) as running:
         held, origin = running.keys.gateway.secrets, running.settings.log_origin
-        bundles = running.keys.bundles
+        bundles, epochs = running.keys.bundles, epochs_of(home.database, origin)
 
         def log_keys(row: CheckpointRow) -> tuple[NoteKey, ...]:
-            at = row.signed_at
-            publics = {key.raw for bundle in bundles for key in bundle.log_keys_for(origin, at)}
-            return tuple(NoteKey(name=origin, public=raw) for raw in publics)
+            at, name = row.signed_at, epochs.of_size(row.size)
+            publics = {key.raw for bundle in bundles for key in bundle.log_keys_for(name, at)}
+            return tuple(NoteKey(name=name, public=raw) for raw in publics)
 
         rules = LogRules(
             origin=origin,
-            mac=lambda index, data: row_mac(held["append"], origin, index, data),
+            mac=entry_mac(held["append"], epochs),
             log_keys=log_keys,
             verify=verify_note,
             vault=Vault(held["kek"]),
+            ended=epochs.ended,
         )
         problems = await asyncio.to_thread(lambda: tuple(verify_live(home.database, rules)))
         counts = await running.exchange.overview.counts()

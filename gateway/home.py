@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import orjson
 
 from contracts.errors import ContractError
 from gateway.config import Settings, read_settings, write_settings
@@ -22,6 +25,7 @@ from keys.keyset import SYMMETRIC_SIZE, KeySet
 from keys.rotation import closed_kems
 from keys.sources.keystore import KeystoreFile, read_passphrase
 
+_LOG_ORIGIN = re.compile(r"^log_origin[ \t]*=.*$", re.MULTILINE)
 _PASSPHRASE_BYTES = 32
 _SOCKET_PATH = 107  # bytes of sun_path on Linux, its final zero apart
 
@@ -101,6 +105,20 @@ class Home:
         """A root seed signs for the whole organisation and stays offline: nothing starts beside one."""
         if any(self.path.rglob("root*.keystore")):
             raise HomeError("a root keystore lies in this home: move it away from this machine")
+
+    def rename_log(self, origin: str) -> None:
+        """Write the log's name of today into `config.toml`, at once or not at all; nothing else in it changes."""
+        text, settings = self._config_bytes().decode(), self.settings()
+        line = f"log_origin = {orjson.dumps(origin).decode()}"
+        top, table, rest = text.partition("\n[")
+        changed, found = _LOG_ORIGIN.subn(lambda _: line, top)
+        grown = changed if found else top.removesuffix("\n") + f"\n{line}" + ("" if table else "\n")
+        renamed = grown + table + rest
+        if read_settings(renamed.encode(), file=self.config.name) != replace(settings, log_origin=origin):
+            raise HomeError(f"{self.config.name}: log_origin cannot be set here: set it by hand to {origin}")
+        draft = self.config.with_name(f".{self.config.name}.new")
+        draft.write_text(renamed, encoding="utf-8")
+        draft.replace(self.config)
 
     def destroy_closed_kems(self, own_bundles: Sequence[KeyBundle], now: int) -> int:
         """Drop from the gateway keystore the KEM seeds that open nothing any more (envelope section 5); return how many."""

@@ -63,6 +63,8 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
             if missing:
                 roles = ", ".join(role.value for role in missing)
                 raise NotReadyError(f"no active key for {roles}: safehand keys request, root sign, keys publish")
+            if running.keys.ring().log(int(now_utc().timestamp())).origin != running.settings.log_origin:
+                raise NotReadyError("no active key for this epoch of the log: keys request, root sign, keys publish")
             # Whoever was killed here held leases that nobody else will end: this process alone has the home.
             await running.exchange.store.write(ReleaseLeases(tokens=None, now=now_utc()))
             await witnessed.check_at_start(running.exchange)

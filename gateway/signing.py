@@ -38,6 +38,11 @@ class Signing:
                 return
             at = int(exchange.clock().timestamp())
             signing = exchange.ring().log(at)
+            if signing.origin != grown.origin:
+                exchange.alarm(
+                    "log-unsigned", {"rule": "no log key for this epoch: keys request, root sign, keys publish"}
+                )
+                return
             key = NoteKey(name=signing.origin, public=signing.key.public.raw)
             note = sign_checkpoint(grown, key, signing.key.sign)
             await exchange.store.write(

@@ -208,30 +208,39 @@ async def check_at_start(exchange: Exchange) -> None:
 
     Raises LogBehindError where a witness holds a checkpoint of ours that is larger than our log, or no beginning of it.
     """
+    found = await find_behind(exchange)
+    if found is not None:
+        raise LogBehindError(found.witness, found.checkpoint.size, await _size(exchange))
+
+
+async def find_behind(exchange: Exchange) -> Remembered | None:
+    """Return the largest checkpoint of ours that a witness holds and that our log does not continue; None where it
+    continues all of them."""
     remembered = await all_remembered(exchange)
+    largest_first = sorted(remembered, key=lambda one: one.checkpoint.size, reverse=True)
     size = await _size(exchange)
-    for one in remembered:
-        if one.checkpoint.size > size:
-            raise LogBehindError(one.witness, one.checkpoint.size, size)
-    await _check_beginnings([one for one in remembered if one.checkpoint.size > 0], exchange)
+    if largest_first and largest_first[0].checkpoint.size > size:
+        return largest_first[0]
+    return await _no_beginning([one for one in largest_first if one.checkpoint.size > 0], exchange)
 
 
-async def _check_beginnings(remembered: Sequence[Remembered], exchange: Exchange) -> None:
+async def _no_beginning(remembered: Sequence[Remembered], exchange: Exchange) -> Remembered | None:
+    """The first of these, largest first, that is no beginning of our log as signed."""
     if not remembered:
-        return
-    largest = max(one.checkpoint.size for one in remembered)
+        return None
     newest = await exchange.log.checkpoint()
-    if newest is None or newest.size < largest:
+    if newest is None or newest.size < remembered[0].checkpoint.size:
         await exchange.sign_log()
         newest = await exchange.log.checkpoint()
-    if newest is None or newest.size < largest:
-        raise LogBehindError(remembered[0].witness, largest, newest.size if newest else 0)
+    if newest is None or newest.size < remembered[0].checkpoint.size:
+        return remembered[0]
     for one in remembered:
         hashes = await exchange.log.consistency(one.checkpoint.size, newest.size)
         try:
             verify_consistency(one.checkpoint.size, one.checkpoint.root, newest.size, newest.root, hashes or ())
         except ProofError:
-            raise LogBehindError(one.witness, one.checkpoint.size, newest.size) from None
+            return one
+    return None
 
 
 async def _size(exchange: Exchange) -> int:

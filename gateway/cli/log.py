@@ -165,6 +165,42 @@ def prove(
         click.echo(f"Entry {answer['index']} is in the log of {answer['size']} entries: {out.name}")
 
 
+@log.command("new-epoch")
+@click.option("--yes", is_flag=True, help="Do it: the log goes on under another name, and everybody will see that.")
+@options.by
+@options.as_json
+@click.pass_obj
+def new_epoch(home: Home, yes: bool, by: str | None, as_json: bool) -> None:
+    """Begin the next epoch of a log that went back in time: only where its newest database is lost for good.
+
+    The gateway must not be running, and its witnesses must answer: the first entry of the new epoch commits to the largest
+    checkpoint that one of them holds.
+    """
+    import asyncio
+
+    from gateway import epoch
+
+    if not yes:
+        raise click.UsageError("say --yes: this ends the log under its present name")
+    opened = asyncio.run(epoch.new_epoch(home, by=by))
+    if as_json:
+        show_json(
+            {
+                "origin": opened.origin,
+                "left": opened.left,
+                "witness": opened.witness,
+                "remembered": opened.remembered,
+            }
+        )
+        return
+    click.echo(f"The log goes on as {opened.origin}, from entry {opened.left} on.")
+    if opened.witness:
+        click.echo(f"Its first entry commits to the {opened.remembered} entries that {opened.witness} saw.")
+    click.echo(
+        "Next: keys request, root sign (offline), keys publish; then serve. Partners are told by the new bundle."
+    )
+
+
 # --- live
 
 
@@ -273,6 +309,10 @@ def _tell(verdict: Verdict, brought: Brought, remember: Path | None) -> None:
     )
     if verdict.unnamed:
         click.echo(f"{verdict.unnamed} receipts received are named by no entry here: evidence that changed no state.")
+    if verdict.elsewhere:
+        click.echo(
+            f"{verdict.elsewhere} receipts given are bound to another epoch of the log: their entries may be lost."
+        )
     if not verdict.leaves:
         click.echo("Without the file of leaf hashes a change is placed between two checkpoints.")
     for name in verdict.ignored:

@@ -243,6 +243,17 @@ def status(context: click.Context, as_json: bool) -> None:
     if as_json:
         show_json(said)
         return
-    show_pairs({"organisation": f"{said['organisation']} ({said['name']})", **said["counts"]})
+    log = said["log"]
+    shown = {
+        "organisation": f"{said['organisation']} ({said['name']})",
+        **said["counts"],
+        "log.witnessed": f"{log['witnessed']}, by {log['quorum']} of {len(log['witnesses'])} witnesses",
+        **({"log.unwitnessed since": log["unwitnessed_since"]} if log["unwitnessed_since"] else {}),
+        **{f"receipts unproven, {one['partner']}": f"{one['overdue']} overdue" for one in said["receipts"]},
+    }
+    show_pairs(shown)
     click.echo()
+    if log["witnesses"]:
+        show_table(log["witnesses"], ("id", "cosigned", "address"), empty="")
+        click.echo()
     show_table(said["agreements"], ("id", "version", "parties", "state", "reasons"), empty="No agreement yet.")

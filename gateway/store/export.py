@@ -29,6 +29,7 @@ from gateway.store.schema import (
     inbox,
     log_detail,
     log_entry,
+    log_epoch,
     outgoing,
     receipt_in,
 )
@@ -191,13 +192,19 @@ def _write_entries(source: _Source, folder: _Folder) -> None:
 def _write_notes(source: _Source, folder: _Folder, policy: Policy) -> int:
     """Each note, with the cosignatures of the policy's witnesses: a line by anybody else proves nothing to its reader."""
     counted = [witness.key.vkey() for witness in policy.witnesses]
-    lines = select(cosignature.c.size, cosignature.c.line).where(cosignature.c.witness.in_(counted))
+    after = (
+        source.connection.scalar(select(func.max(log_epoch.c.size))) or 0
+    )  # earlier ones are signed as another log's
+    lines = select(cosignature.c.size, cosignature.c.line).where(
+        cosignature.c.witness.in_(counted), cosignature.c.size > after
+    )
     cosigned = source.stream(lines.order_by(cosignature.c.size, cosignature.c.ts, cosignature.c.witness))
     line = next(cosigned, None)
 
     def notes() -> Iterator[tuple[str, bytes]]:
         nonlocal line
-        for row in source.stream(select(checkpoint.c.size, checkpoint.c.note).order_by(checkpoint.c.size)):
+        notes_of_it = select(checkpoint.c.size, checkpoint.c.note).where(checkpoint.c.size > after)
+        for row in source.stream(notes_of_it.order_by(checkpoint.c.size)):
             note, size = as_text(row.note), as_number(row.size)
             while line is not None and as_number(line.size) <= size:
                 if line.size == size:

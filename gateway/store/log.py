@@ -7,14 +7,28 @@ does not. The arithmetic is `gateway.tlog`'s.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
 from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
-from gateway.store.schema import checkpoint, log_detail, log_entry, log_head, log_node, log_path, log_subject
+from gateway.store.cells import as_number, as_text
+from gateway.store.schema import (
+    checkpoint,
+    log_detail,
+    log_entry,
+    log_epoch,
+    log_head,
+    log_node,
+    log_path,
+    log_subject,
+)
+from gateway.store.sqlite import reader_engine
 from gateway.store.transaction import AtIndex, Slot, Transaction
+from gateway.tlog.entry import row_mac
+from gateway.tlog.epochs import Epochs
 from gateway.tlog.merkle import Frontier
 
 EntryMac = Callable[[int, bytes], bytes]
@@ -31,6 +45,23 @@ def begin_log(connection: Connection, origin: str) -> None:
         connection.execute(insert(log_head).values(id=1, origin=origin, size=0, frontier=b"", updated_at=0))
     elif held != origin:
         raise LogInconsistentError("the database holds the log of another origin")
+
+
+def read_epochs(connection: Connection, origin: str) -> Epochs:
+    """The names that the log has had before `origin`, its name today."""
+    rows = connection.execute(select(log_epoch.c.size, log_epoch.c.origin).order_by(log_epoch.c.size)).all()
+    return Epochs(origin, tuple((as_number(row.size), as_text(row.origin)) for row in rows))
+
+
+def epochs_of(database: Path, origin: str) -> Epochs:
+    """As `read_epochs`, of a database that nobody has opened yet."""
+    with reader_engine(database).connect() as connection:
+        return read_epochs(connection, origin)
+
+
+def entry_mac(append_key: bytes, epochs: Epochs) -> EntryMac:
+    """Return how the mac column is made and checked: under the origin of the epoch in which an entry was written."""
+    return lambda index, data: row_mac(append_key, epochs.at(index), index, data)
 
 
 def append_entries(tx: Transaction, mac: EntryMac) -> None:

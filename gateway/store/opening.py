@@ -35,7 +35,6 @@ from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.witnessing import StoredWitnesses
 from gateway.store.writer import Fatal, Room, Writer
-from gateway.tlog.entry import row_mac
 
 FLOOR: Final = 64 * 1024 * 1024  # bytes: room for a checkpoint of the write-ahead log and some hours of entries
 
@@ -103,9 +102,10 @@ async def open_store(
 
     def finish(tx: Transaction) -> None:
         tx.flush()
-        log.append_entries(tx, lambda index, data: row_mac(keys.append, origin, index, data))
+        log.append_entries(tx, mac)
 
     _check_schema(path)
+    mac = log.entry_mac(keys.append, log.epochs_of(path, origin))
     async with AsyncExitStack() as stack:
         engine = writer_engine(path)
         stack.callback(engine.dispose)

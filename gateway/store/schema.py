@@ -344,6 +344,15 @@ checkpoint: Final = Table(
 
 # --- witnesses (log A2, A4): who cosigned our checkpoints, and what we cosigned of others'
 
+log_epoch: Final = (
+    Table(  # epochs that ended: how many entries were left, and what the next one's first entry commits to
+        "log_epoch",
+        metadata,
+        Column("size", BigInteger, primary_key=True, autoincrement=False),
+        _text("origin"),
+        _blob("note"),
+    )
+)
 cosignature: Final = Table(
     "cosignature",
     metadata,

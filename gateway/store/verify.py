@@ -55,6 +55,7 @@ class LogRules:
     log_keys: Callable[[CheckpointRow], Iterable[NoteKey]]
     verify: Verify
     vault: Vault
+    ended: tuple[tuple[int, str], ...] = ()  # earlier epochs of the log
 
 
 def verify_live(database: Path, rules: LogRules) -> Iterator[Problem]:
@@ -71,10 +72,12 @@ def _verify(connection: Connection, rules: LogRules) -> Iterator[Problem]:
     clock, size = _Clock(), as_number(head.size)
     yield from check_log(
         entries=_entries(connection),
-        entry_rules=EntryRules(origin=rules.origin, mac=rules.mac, copies=clock.copies, grammar=True),
+        entry_rules=EntryRules(
+            origin=rules.origin, mac=rules.mac, copies=clock.copies, grammar=True, ended=rules.ended
+        ),
         nodes=lambda level: _nodes(connection, level),
         checkpoints=_checkpoints(connection),
-        note_rules=NoteRules(origin=rules.origin, keys=rules.log_keys, verify=rules.verify),
+        note_rules=NoteRules(origin=rules.origin, keys=rules.log_keys, verify=rules.verify, ended=rules.ended),
         head=HeadRow(origin=head.origin, size=size, frontier=as_blob(head.frontier)),
     )
     if head.updated_at != clock.latest:

@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from gateway.tlog.checkpoint import NoteKey, Verify, parse_checkpoint, parse_note, verify_note
 from gateway.tlog.entry import Entry, leaf_hash, parse, parse_shape
+from gateway.tlog.epochs import Epochs
 from gateway.tlog.errors import EntryError, NoteError
 from gateway.tlog.merkle import HASH_LENGTH, Frontier, Node
 
@@ -80,6 +81,7 @@ class EntryRules:
     mac: Callable[[int, bytes], bytes] | None
     copies: Callable[[Entry], Mapping[str, object]] | None
     grammar: bool
+    ended: tuple[tuple[int, str], ...] = ()  # earlier epochs (`tlog.epochs`)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class NoteRules:
     origin: str
     keys: Callable[[CheckpointRow], Iterable[NoteKey]]
     verify: Verify
+    ended: tuple[tuple[int, str], ...] = ()  # earlier epochs
 
 
 def check_log(
@@ -151,7 +154,7 @@ def check_entry(row: EntryRow, rules: EntryRules) -> Generator[Problem, None, by
     except EntryError as error:
         yield Problem(index=row.idx, column="entry", rule=str(error))
         return leaf
-    if entry.origin is not UNSET and entry.origin != rules.origin:
+    if entry.origin is not UNSET and entry.origin != Epochs(rules.origin, rules.ended).at(row.idx):
         yield Problem(index=row.idx, column="entry", rule="origin: that of another log")
     if rules.copies is not None:
         for column, value in rules.copies(entry).items():
@@ -241,7 +244,8 @@ def check_note(row: CheckpointRow, rules: NoteRules) -> Iterator[Problem]:
     except NoteError as error:
         yield Problem(index=row.size, column="checkpoint.note", rule=str(error))
         return
-    if checkpoint.origin != rules.origin or any(key.name != rules.origin for key in note.signed_by):
+    origin = Epochs(rules.origin, rules.ended).of_size(row.size)
+    if checkpoint.origin != origin or any(key.name != origin for key in note.signed_by):
         yield Problem(index=row.size, column="checkpoint.note", rule="that of another log")
     if checkpoint.size != row.size:
         yield Problem(index=row.size, column="checkpoint.size", rule="not what the note says")

@@ -54,7 +54,7 @@ def test_serve_refuses_to_start_beside_a_root_keystore(operator: Operator) -> No
 
 def test_every_role_has_a_key_in_force(operator: Operator) -> None:
     active = {key["role"] for key in operator.ask("keys", "list") if key["state"] == "active"}
-    assert active == {"message-sign", "message-kem", "http", "log", "agreement-sign"}
+    assert active == {"message-sign", "message-kem", "http", "log", "witness", "agreement-sign"}
 
 
 def test_three_kem_keys_follow_each_other_without_a_gap(operator: Operator) -> None:

@@ -64,6 +64,7 @@ APPEND_ONLY = (
     "log_node",
     "checkpoint",
     "cosignature",
+    "log_epoch",
     "witness_conflict",
 )  # triggers refuse UPDATE and DELETE (log A2)
 

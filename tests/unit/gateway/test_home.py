@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,21 @@ def test_kem_seeds_are_destroyed_on_their_day_and_no_other_key_is(home: Home) ->
     assert set(left.secrets) == {"append", "store", "kek"}
     assert home.destroy_closed_kems((first, second), NOW + 61 * DAY) == 0
     assert home.destroy_closed_kems((first, second), NOW + 91 * DAY) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'org = "la-207"\nname = "Council A"\npublic_url = "https://a.example"\nlisten = "127.0.0.1:8443"\n',
+        'org = "la-207"\nlog_origin = "safehand.la-207/exchange-log/1" # ours\nname = "Council A"\n'
+        'public_url = "https://a.example"\nlisten = "127.0.0.1:8443"\n\n# addresses\n[partners]\nca_file = "ca"\n',
+    ],
+)
+def test_the_log_is_renamed_and_nothing_else_in_the_file(tmp_path: Path, text: str) -> None:
+    home = Home(tmp_path)
+    home.config.write_text(text)
+    before = home.settings()
+    home.rename_log("safehand.la-207/exchange-log/2")
+    assert home.settings() == replace(before, log_origin="safehand.la-207/exchange-log/2")
+    kept = [line for line in text.splitlines() if not line.startswith("log_origin")]
+    assert [line for line in home.config.read_text().splitlines() if not line.startswith("log_origin")] == kept

@@ -8,7 +8,7 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-_APPEND_ONLY = ("cosignature", "witness_conflict")
+_APPEND_ONLY = ("cosignature", "log_epoch", "witness_conflict")
 
 
 def upgrade() -> None:
@@ -21,6 +21,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("size", "witness", name=op.f("pk_cosignature")),
     )
     op.create_index("ix_cosignature_witness", "cosignature", ["witness", "size"], unique=False)
+    op.create_table(
+        "log_epoch",
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_log_epoch")),
+    )
     op.create_table(
         "witness_state",
         sa.Column("origin", sa.Text(), nullable=False),

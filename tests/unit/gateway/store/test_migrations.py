@@ -86,6 +86,7 @@ ROWS = {
     "log_node": "(level, idx, hash) VALUES (1, 0, x'00')",
     "checkpoint": "(size, root, note, signed_at) VALUES (1, x'00', '', 0)",
     "cosignature": "(size, witness, ts, line) VALUES (1, '', 0, '')",
+    "log_epoch": "(size, origin, note) VALUES (1, '', x'00')",
     "witness_conflict": "(origin, size, root, note, seen_at) VALUES ('', 1, x'00', x'00', 0)",
 }
 
