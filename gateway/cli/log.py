@@ -316,6 +316,10 @@ def _tell(verdict: Verdict, brought: Brought, remember: Path | None) -> None:
     )
     if verdict.unnamed:
         click.echo(f"{verdict.unnamed} receipts received are named by no entry here: evidence that changed no state.")
+    if verdict.elsewhere:
+        click.echo(
+            f"{verdict.elsewhere} receipts given are bound to another epoch of the log: their entries may be lost."
+        )
     if not verdict.leaves:
         click.echo("Without the file of leaf hashes a change is placed between two checkpoints.")
     for name in verdict.ignored:

@@ -101,7 +101,7 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     seen = _Seen(receipts, openings, frozenset(head.size for head in heads))
     has_leaves = _leaves_fit(folder, size, problems)
     heads_of_it = sorted(claims, key=lambda head: head.size)
-    earlier = organisations.log_origins(org)
+    earlier = organisations.log_origins(org) - {origin}
     rules = LogCheck(origin=origin, org=org, heads=heads_of_it, see=seen.see, earlier=earlier)
     if folder.has(ENTRIES):
         problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)

@@ -67,7 +67,7 @@ class LogCheck:
     org: str
     heads: Sequence[Head]
     see: Callable[[int, Entry, bytes], None]
-    earlier: frozenset[str] = frozenset()  # names that the log had in earlier epochs (`tlog.epochs`)
+    earlier: frozenset[str] = frozenset()  # names that the log may have had in earlier epochs (`tlog.epochs`)
 
 
 def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: LogCheck) -> Iterator[Problem]:
@@ -75,10 +75,10 @@ def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: Lo
 
     `leaves` are to be as many as the entries that the newest checkpoint signs, or None where there is no such file.
     """
-    trees = _Trees(has_leaves=leaves is not None)
+    trees, check = _Trees(has_leaves=leaves is not None), _LineCheck(rules)
     upcoming = deque(rules.heads)
     for place in _places(lines, leaves):
-        if place.line is not None and (found := _check_line(place, place.line, rules)):
+        if place.line is not None and (found := check.check(place, place.line)):
             yield from found
         trees.grow(place)
         while upcoming and upcoming[0].size <= trees.size:
@@ -88,22 +88,32 @@ def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: Lo
     yield from trees.end()
 
 
-def _check_line(place: _Place, line: Line, rules: LogCheck) -> list[Problem]:
-    found = []
-    if not line.ended:
-        found.append(Problem(index=place.at, column=ENTRIES, rule="the last line does not end: cut off?"))
-    if place.fault is not None:
-        return found  # what became of a changed entry is no news
-    try:
-        entry = parse_shape(line.data)
-    except EntryError as error:
-        return [*found, Problem(index=place.at, column=ENTRIES, rule=str(error))]
-    if entry.origin is not UNSET and entry.origin != rules.origin and entry.origin not in rules.earlier:
-        found.append(Problem(index=place.at, column=ENTRIES, rule="origin: that of another log"))
-    if entry.org is not UNSET and entry.org != rules.org:
-        found.append(Problem(index=place.at, column=ENTRIES, rule="org: another organisation's"))
-    rules.see(place.at, entry, place.leaf)
-    return found
+class _LineCheck:
+    """Each line by itself, but for the log's name: that of an earlier epoch stands before its own alone."""
+
+    def __init__(self, rules: LogCheck) -> None:
+        self._rules = rules
+        self._origins = rules.earlier | {rules.origin}
+
+    def check(self, place: _Place, line: Line) -> list[Problem]:
+        found = []
+        if not line.ended:
+            found.append(Problem(index=place.at, column=ENTRIES, rule="the last line does not end: cut off?"))
+        if place.fault is not None:
+            return found  # what became of a changed entry is no news
+        try:
+            entry = parse_shape(line.data)
+        except EntryError as error:
+            return [*found, Problem(index=place.at, column=ENTRIES, rule=str(error))]
+        if entry.origin is not UNSET:
+            if entry.origin not in self._origins:
+                found.append(Problem(index=place.at, column=ENTRIES, rule="origin: that of another log"))
+            elif entry.origin == self._rules.origin and self._rules.earlier:
+                self._origins = frozenset({self._rules.origin})
+        if entry.org is not UNSET and entry.org != self._rules.org:
+            found.append(Problem(index=place.at, column=ENTRIES, rule="org: another organisation's"))
+        self._rules.see(place.at, entry, place.leaf)
+        return found
 
 
 # --- the tree, twice where it must be

@@ -428,6 +428,9 @@ class Verifier:
                     break
         elif len(computed) > size:
             self.fault(size, "entries.jsonl")
+        self.names = {key["origin"] for one in self.bundles.get(self.owner, []) for key in one.keys("log")} | {
+            self.origin
+        }
         return [self.check_entry(i, line) if i < doubtful else None for i, line in enumerate(lines)]
 
     def read_leaves(self, size: int) -> list[bytes] | None:
@@ -446,7 +449,9 @@ class Verifier:
             entry: Mapping[str, Any] = canonical(line)
             refuse({"v", "kind", "at", "nonce"} <= set(entry) <= set(MEMBERS) and entry["v"] == 1)
             refuse(all(type(value) is MEMBERS[name] for name, value in entry.items()))
-            refuse(entry.get("origin", self.origin) == self.origin and entry.get("org", self.owner) == self.owner)
+            refuse(entry.get("origin", self.origin) in self.names and entry.get("org", self.owner) == self.owner)
+            if entry.get("origin") == self.origin:
+                self.names = {self.origin}  # from here on
         except BAD:
             self.fault(index, "entries.jsonl")
             return None
