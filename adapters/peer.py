@@ -33,7 +33,13 @@ TOTAL_TIME: Final = timedelta(seconds=30)  # log.md B3
 ANSWER_LIMIT: Final = 640 * 1024  # bytes: the largest thing that partners exchange (envelope section 10)
 LIST_LIMIT: Final = 4 * 1024 * 1024  # bytes: lists of them, asked for from where the last one ended
 
-_ROUTES: Final[Mapping[str, bool]] = {"messages": True, "receipts": True, "events": True, "bundles": False}  # signed?
+_ROUTES: Final[Mapping[str, bool]] = {
+    "messages": True,
+    "receipts": True,
+    "events": True,
+    "statements": True,
+    "bundles": False,
+}  # signed?
 _LISTS: Final = frozenset({"/exchange/v1/bundles", "/exchange/v1/events"})
 _PER_PARTNER: Final = 8  # connections; four attempts and what is owed besides
 _IDLE: Final = 15.0  # seconds; shorter than a listener's patience, so that no request meets a closing connection

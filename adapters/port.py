@@ -12,7 +12,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """Sealed bytes on their way: `kind` names the route (messages, receipts, events, bundles), `url` the partner's
+    """Sealed bytes on their way: `kind` names the route (messages, receipts, events, statements, bundles), `url` the partner's
     exchange URL, `idempotency_key` the id inside (never the reader of it)."""
 
     kind: str

@@ -135,6 +135,7 @@ def _exchange(
         inbox=read.inbox,
         protection=read.protection,
         overview=read.overview,
+        statements=read.statements,
         peer=peer,
         clock=now_utc,
         entropy=secrets.token_bytes,

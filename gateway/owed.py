@@ -1,4 +1,4 @@
-"""What is owed to a partner besides messages: receipts, agreement events, key bundles.
+"""What is owed to a partner besides messages: receipts, agreement events, key bundles, daily statements.
 
 Item -> leased -> handed over -> settled. 204 is done; anything else is tried again, at the latest every six hours, until a
 year has passed: a suspension or a revocation must arrive however long the other side was away.
@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from adapters.port import DeliveryError, Parcel
 from gateway import governing
 from gateway.core import commands, receipt, retry
+from gateway.core.daily import read_daily
 from gateway.core.errors import RowTamperedError
 from gateway.core.retry import Setback
 from gateway.ports import Exchange, OutgoingItem, Partner
 
 LEASE = timedelta(seconds=60)  # longer than an adapter's total time-out of 30 s
 GIVE_UP_AFTER = timedelta(days=365)
-_ROUTES: Mapping[str, str] = {"receipt": "receipts", "event": "events", "bundle": "bundles"}
+_ROUTES: Mapping[str, str] = {"receipt": "receipts", "event": "events", "bundle": "bundles", "statement": "statements"}
 
 
 async def send(item: OutgoingItem, exchange: Exchange) -> None:
@@ -60,7 +61,13 @@ def _next(item: OutgoingItem, setback: Setback, now: datetime, exchange: Exchang
 
 
 def _id_inside(item: OutgoingItem) -> str:
-    """The `id` that a receipt or an event carries: it is the request's idempotency key (envelope section 10)."""
-    if item.kind == "receipt":
-        return receipt.read_receipt(item.data).payload.id
-    return governing.claimed_event(item.data).id if item.kind == "event" else item.ref
+    """The `id` that a receipt, an event or a statement carries: it is the request's idempotency key (envelope section 10)."""
+    match item.kind:
+        case "receipt":
+            return receipt.read_receipt(item.data).payload.id
+        case "event":
+            return governing.claimed_event(item.data).id
+        case "statement":
+            return read_daily(item.data).payload.id
+        case _:
+            return item.ref

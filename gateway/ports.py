@@ -15,6 +15,7 @@ from adapters.port import Adapter
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import AgreementFile, Command, EventRow
+from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.lifecycle import InboundState, State
 from gateway.entries import Journal
 from keys.bundle import KeyBundle
@@ -152,7 +153,8 @@ class Standing:
 
     `held` counts held messages by code, `owed` owed items by state. `log_at` is the instant of the newest entry,
     `checkpoint` (size, root) the newest one signed and `signed_at` when. `ahead` is by how many seconds each partner's clock
-    seems to be ahead of ours, judged by the times in its newest receipts.
+    seems to be ahead of ours, judged by the times in its newest receipts; `differences` how many were ever found between
+    partners' daily statements and our log.
     """
 
     revision: str
@@ -165,6 +167,7 @@ class Standing:
     checkpoint: tuple[int, bytes] | None
     signed_at: int | None
     ahead: Mapping[str, int]
+    differences: int
     quorum: Quorum
 
 
@@ -237,7 +240,8 @@ class Overview(Protocol):
     async def inbox(self, limit: int) -> tuple[InboundMessage, ...]: ...
     async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]: ...
     async def counts(self) -> Mapping[str, int]:
-        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`."""
+        """How many: `outbound.<state>`, `inbound.<state>`, `owed`, `owed.dead` (given up), `log.size`,
+        `statements.different` (differences ever found)."""
         ...
 
     async def standing(self, now: datetime) -> Standing: ...
@@ -247,6 +251,22 @@ class Overview(Protocol):
 
     async def protected(self) -> Mapping[str, int]:
         """How many tags are on the protection list, by kind; who they are cannot be told from them."""
+        ...
+
+
+class Statements(Protocol):
+    """Daily statements of both sides (`direction` out: ours, in: the partner's), and how they compare with the log."""
+
+    async def last(self, direction: str, partner: str) -> KeptStatement | None: ...
+    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None: ...
+    async def window(self, partner: str, after: int) -> Window | None:
+        """What the log says of the partner from index `after` to the newest checkpoint (an earlier one where that would
+        be too much for one statement); None while no checkpoint lies beyond `after`."""
+        ...
+
+    async def differences(self, partner: str, before: datetime) -> tuple[tuple[Difference, str], ...]:
+        """Contradictions, with the message each is about, a hundred of a kind at most; what is missing from the
+        partner's lists counts only where our log had it before an instant."""
         ...
 
 
@@ -274,6 +294,7 @@ class Exchange:
     inbox: Inbox
     protection: Protection
     overview: Overview
+    statements: Statements
     peer: Adapter
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]

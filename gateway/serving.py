@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway import statements
 from gateway.app import NotReadyError, Running, now_utc, open_exchange, reload_bundles, tell_alarm
 from gateway.config import Settings
 from gateway.core.commands import PutCheckpoint, ReleaseLeases
@@ -41,6 +42,7 @@ from gateway.web.observing import observed
 from gateway.web.tls import server_context
 from gateway.worker import Worker, guarded
 
+STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 HANDSHAKE_WITHIN: Final = 10.0  # seconds: a stranger who says nothing holds a connection no longer
 STOP_WITHIN: Final = 25.0  # seconds that attempts under way may take after a stop was asked for
@@ -202,7 +204,10 @@ def _jobs(running: Running, signer: LogSigner, vitals: Vitals) -> Jobs:
         await vitals.look_at_log(lambda: checkpoint(signer, exchange))
 
     return Jobs(
-        (Job(name="checkpoint", every=SIGN_EVERY, run=look_at_log),),
+        (
+            Job(name="checkpoint", every=SIGN_EVERY, run=look_at_log),
+            Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),
+        ),
         exchange.clock,
     )
 

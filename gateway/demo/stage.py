@@ -41,9 +41,9 @@ class Council:
     name: str
     folder: Path
     port: int
-    metrics: int
     console: Console
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    metrics: int = field(default_factory=lambda: free_port())
 
     @property
     def home(self) -> Home:

@@ -41,8 +41,7 @@ class Story:
     def _council(self, org: str, name: str) -> Council:
         folder = self.folder / org
         folder.mkdir()
-        port, metrics = free_port(), free_port()
-        return Council(org=org, name=name, folder=folder, port=port, metrics=metrics, console=self.console)
+        return Council(org=org, name=name, folder=folder, port=free_port(), console=self.console)
 
     @property
     def both(self) -> tuple[Council, Council]:

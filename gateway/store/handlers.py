@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.core import commands
+from gateway.core import commands, daily
 from gateway.core.commands import Command
-from gateway.store import agreements, inbox, log, outbox, owed, partners, protection
+from gateway.store import agreements, inbox, log, outbox, owed, partners, protection, statements
 from gateway.store.transaction import Transaction
 
 _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object]]] = {
@@ -28,6 +28,8 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.AddBundle: partners.add_bundle,
     commands.Protect: protection.protect,
     commands.Intend: protection.intend,
+    daily.KeepStatement: statements.keep,
+    daily.NoteDifference: statements.note_difference,
     commands.Record: log.record,
     commands.PutCheckpoint: log.put_checkpoint,
 }

@@ -29,6 +29,7 @@ from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.sqlite import opening, reader_engine, writer_engine
+from gateway.store.statements import StoredStatements
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.writer import Fatal, Room, Writer
@@ -62,6 +63,7 @@ class Readers:
     inbox: StoredInbox
     protection: StoredProtection
     overview: StoredOverview
+    statements: StoredStatements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         inbox=StoredInbox(reader),
         protection=StoredProtection(reader),
         overview=StoredOverview(reader, own),
+        statements=StoredStatements(reader, own),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from gateway.ports import InboundMessage, Noted, OutboundMessage, Standing
 from gateway.store import inbox, outbox, standing
 from gateway.store.readers import Reader, Rows
-from gateway.store.schema import log_head, message, outgoing, protection
+from gateway.store.schema import log_head, message, outgoing, protection, statement_difference
 
 
 class StoredOverview:
@@ -42,13 +42,15 @@ class StoredOverview:
         )
         waiting = select(func.count().label("n")).where(outgoing.c.run_at.is_not(None))
         given_up = select(func.count().label("n")).where(outgoing.c.state == "dead")
-        states, owed, dead, size = await self._reader.ask(
-            lambda rows: (rows(by_state), rows(waiting), rows(given_up), rows(select(log_head.c.size)))
+        differ = select(func.count().label("n")).select_from(statement_difference)
+        states, owed, dead, differing, size = await self._reader.ask(
+            lambda rows: (rows(by_state), rows(waiting), rows(given_up), rows(differ), rows(select(log_head.c.size)))
         )
         return {
             **{f"{row['direction']}bound.{row['state']}": row["n"] for row in states},
             "owed": owed[0]["n"],
             "owed.dead": dead[0]["n"],
+            "statements.different": differing[0]["n"],
             "log.size": size[0]["size"] if size else 0,
         }
 

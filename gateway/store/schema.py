@@ -339,3 +339,39 @@ checkpoint: Final = Table(
     _text("note"),
     _number("signed_at"),
 )
+
+# --- daily statements: names and digests only
+
+statement: Final = Table(
+    "statement",
+    metadata,
+    Column("dir", Text, primary_key=True),
+    Column("partner", Text, primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    _text("digest"),
+    _number("to_at"),
+    _text("origin"),
+    _number("size"),
+    _text("root"),
+    _blob("bytes"),
+    _number("kept_at"),
+    CheckConstraint("dir in ('in', 'out')", name="dir"),
+)
+statement_item: Final = Table(
+    "statement_item",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("list", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    _text("env"),
+    CheckConstraint("list in ('sent', 'received', 'rejected')", name="list"),
+)
+statement_difference: Final = Table(
+    "statement_difference",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("difference", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    _number("found_at"),
+)

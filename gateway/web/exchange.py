@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 from aiohttp import hdrs, web
 
 from contracts.names import is_digest, is_organisation
-from gateway import governing, inbound, partner_keys, receipts, repeats
+from gateway import governing, inbound, partner_keys, receipts, repeats, statements
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -57,6 +58,7 @@ _FACES: Final[tuple[tuple[type[SafehandError], int, bytes], ...]] = (
     (EnvelopeRejectedError, 400, b'{"code":"unreadable"}'),
     (ReceiptRejectedError, 400, b'{"code":"unreadable"}'),
     (EventRejectedError, 400, b'{"code":"unreadable"}'),
+    (StatementRejectedError, 400, b'{"code":"unreadable"}'),
     (PostRejectedError, 400, b'{"code":"unreadable"}'),
     (TooLargeError, 400, b'{"code":"unreadable"}'),
     (ConflictError, 409, b'{"code":"conflict"}'),
@@ -74,6 +76,7 @@ def exchange_app(exchange: Exchange, *, public_url: str, limits: Limits | None =
     app.router.add_post("/exchange/v1/messages", routes.post_message)
     app.router.add_post("/exchange/v1/receipts", routes.post_receipt)
     app.router.add_post("/exchange/v1/events", routes.post_event)
+    app.router.add_post("/exchange/v1/statements", routes.post_statement)
     app.router.add_post("/exchange/v1/bundles", routes.post_bundle)
     app.router.add_get("/exchange/v1/bundles", routes.list_bundles, allow_head=False)
     app.router.add_get("/exchange/v1/events", routes.list_events, allow_head=False)
@@ -128,6 +131,11 @@ class _Routes:
         async with self._gate.post(request, self._limits.documents) as post:
             await repeats.check_event(post.body, post.idempotency_key, self._exchange)
             await partner_keys.keep_event(post.body, from_org=post.org, exchange=self._exchange)
+            return web.Response(status=204)
+
+    async def post_statement(self, request: web.Request) -> web.Response:
+        async with self._gate.post(request, self._limits.documents) as post:
+            await statements.take(post.body, post.idempotency_key, post.org, self._exchange)
             return web.Response(status=204)
 
     async def post_bundle(self, request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts.breach import ContractBreachError
 from contracts.errors import ContractError
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -57,6 +58,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (IllegalTransitionError, 409, EXIT_REFUSED, "Not possible in this state"),
     (ReceiptRejectedError, 422, EXIT_REFUSED, "The receipt proves nothing"),
     (EnvelopeRejectedError, 422, EXIT_REFUSED, "The envelope cannot be read"),
+    (StatementRejectedError, 422, EXIT_REFUSED, "The daily statement proves nothing"),
     (EventRejectedError, 422, EXIT_REFUSED, "The agreement event proves nothing"),
     (BusyError, 503, EXIT_TEMPORARY, "Too much at once: try again"),
     (NotYetError, 503, EXIT_TEMPORARY, "Not possible yet: try again"),

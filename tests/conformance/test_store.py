@@ -1620,7 +1620,7 @@ async def test_lists_show_the_newest_headers_and_no_body(subject: Subject) -> No
 
 
 async def test_counts_are_by_state_and_of_what_is_owed_and_logged(subject: Subject) -> None:
-    assert await subject.overview.counts() == {"owed": 0, "owed.dead": 0, "log.size": 1}
+    assert await subject.overview.counts() == {"owed": 0, "owed.dead": 0, "log.size": 1, "statements.different": 0}
     assert await subject.overview.protected() == {}
     await submitted(subject)
     await bring(subject, await submitted(subject, b"other"), State.DELIVERED)
@@ -1637,4 +1637,5 @@ async def test_counts_are_by_state_and_of_what_is_owed_and_logged(subject: Subje
         "owed": 1,
         "owed.dead": 0,
         "log.size": 7,
+        "statements.different": 0,
     }

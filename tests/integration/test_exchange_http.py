@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from contracts.document import read_wire, write_wire
 from contracts.events import Action, EventPayload, read_event, write_event
-from gateway import governing, outbound
-from gateway.core import receipt
+from gateway import governing, outbound, statements
+from gateway.core import daily, receipt
 from gateway.core.errors import BusyError, ConflictError, EnvelopeRejectedError, LogInconsistentError, NotYetError
 from gateway.core.lifecycle import State
 from gateway.core.message import Draft, Submission
@@ -395,7 +395,6 @@ async def test_bundle_under_another_media_type_is_unreadable(house: House) -> No
     "path",
     [
         "/",
-        "/exchange/v1/statements",
         "/exchange/v1/mailbox",
         "/exchange/v1/log/checkpoint",
         "/exchange/v1/attachments/" + "ab" * 32,
@@ -423,3 +422,19 @@ async def test_no_answer_names_its_software_or_may_be_kept(house: House, path: s
     headers = (await house.client.ask("GET", path)).headers
     assert "Server" not in headers
     assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+
+
+# --- daily statements
+
+
+async def test_a_daily_statement_is_taken_once_and_repeated_freely(house: House) -> None:
+    town = house.town
+    await town.a.checkpoint()
+    await statements.state_all(town.a.exchange)
+    [item] = await town.a.exchange.outbox.owed(town.clock(), 10)
+    own = daily.read_daily(item.data).payload.id
+    for _ in range(2):
+        assert said(await house.client.post("statements", item.data, key=own)) == DONE
+    assert town.b.kinds().count("statement-received") == 1
+    assert said(await house.client.post("statements", item.data, key="id-1")) == UNREADABLE
+    assert said(await house.client.post("statements", b"{}", key=own)) == UNREADABLE

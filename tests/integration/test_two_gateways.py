@@ -256,6 +256,12 @@ def test_gateways_tell_of_no_fault_of_their_own(weather: Weather) -> None:
         assert [event for event in events if event["level"] in ("error", "critical")] == []
 
 
+def test_what_each_side_stated_of_the_day_is_what_the_other_logged(weather: Weather) -> None:
+    for council in weather.story.both:
+        assert ask(council, "SELECT partner, n FROM statement WHERE dir = 'out'") != []
+        assert ask(council, "SELECT difference, subject FROM statement_difference") == []
+
+
 def test_every_fault_of_the_line_was_met(weather: Weather) -> None:
     assert set(weather.line.met) == {fault.name for fault in FAULTS}
 

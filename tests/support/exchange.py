@@ -16,9 +16,10 @@ from adapters.port import DeliveryError, Handover, Parcel
 from contracts.document import write_wire
 from contracts.events import Action
 from contracts.register import vocabulary
-from gateway import agreements, delivery, governing, inbound, owed, partner_keys, receipts, repeats
+from gateway import agreements, delivery, governing, inbound, owed, partner_keys, receipts, repeats, statements
 from gateway.core import commands
 from gateway.core.commands import LogEntry
+from gateway.core.daily import StatementRejectedError
 from gateway.core.errors import (
     BusyError,
     ConflictError,
@@ -58,6 +59,7 @@ from tests.support.messages import (
     transfer,
     transfer_toml,
 )
+from tests.support.statements import MemoryStatements
 
 T = TypeVar("T")
 
@@ -116,6 +118,7 @@ class Gateway:
             inbox=MemoryInbox(self.memory),
             protection=MemoryProtection(self.memory),
             overview=MemoryOverview(self.memory),
+            statements=MemoryStatements(self.memory),
             peer=self.wire,
             clock=self.clock,
             entropy=self.entropy,
@@ -131,6 +134,12 @@ class Gateway:
     def kinds(self) -> list[str]:
         """The kinds of the entries in this gateway's log, in order."""
         return [entry.kind for entry in self.memory.log]
+
+    async def checkpoint(self) -> None:
+        """What the signer does: say how long the log is now, under some root."""
+        size = len(self.memory.log)
+        root = hashlib.sha256(b"".join(entry.leaf for entry in self.memory.log)).digest()
+        await self.memory.write(commands.PutCheckpoint(size=size, root=root, note="a note", signed_at=NOW))
 
     async def run(self, rounds: int = 1) -> None:
         """What the worker does: hand over everything that is due, and everything owed."""
@@ -152,6 +161,8 @@ class Gateway:
                 case "events":
                     await repeats.check_event(parcel.data, parcel.idempotency_key, self.exchange)
                     await partner_keys.keep_event(parcel.data, from_org=from_org, exchange=self.exchange)
+                case "statements":
+                    await statements.take(parcel.data, parcel.idempotency_key, from_org, self.exchange)
                 case "bundles":
                     partner = await self.exchange.partners.get(from_org)
                     assert partner is not None
@@ -159,7 +170,7 @@ class Gateway:
                 case _:
                     return Handover(status=404, body=b"")
             return Handover(status=204, body=b"")
-        except (EnvelopeRejectedError, ReceiptRejectedError, governing.EventRejectedError):
+        except (EnvelopeRejectedError, ReceiptRejectedError, governing.EventRejectedError, StatementRejectedError):
             return Handover(status=400, body=b"")
         except ConflictError:
             return Handover(status=409, body=b"")

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from contracts.check import ProtectedKind
 from contracts.names import ZERO_DIGEST
-from gateway.core import commands
+from gateway.core import commands, daily
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import (
     ConflictError,
@@ -53,7 +53,8 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support.keys import NOW, payload_of
+from tests.support import statements
+from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.standing import noted, standing
 
 R = TypeVar("R")
@@ -183,6 +184,8 @@ class Memory:
         self.outgoing: dict[int, Owed] = {}
         self.intentions: dict[bytes, dict[str, int]] = {}
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
+        self.origin = make_origin(own)
+        self.stated = statements.Stated()
         self._histories: dict[tuple[bytes, ...], tuple[KeyBundle, ...]] = {}
 
     # --- Store
@@ -353,7 +356,7 @@ class Memory:
         held.acknowledged[command.event] = command.receipt
         self._append(command.entry)
         ref = f"{command.message_id}/{command.event}"
-        self._owe(command.sender, "receipt", ref, command.receipt, command.now)
+        self.owe(command.sender, "receipt", ref, command.receipt, command.now)
         return command.receipt
 
     def _add_bundle(self, command: commands.AddBundle) -> bool:
@@ -369,7 +372,7 @@ class Memory:
         self._append(command.entry)
         ref = f"sha256:{hashlib.sha256(command.jws).hexdigest()}"
         for org in command.broadcast_to:
-            self._owe(org, "bundle", ref, command.jws, now)
+            self.owe(org, "bundle", ref, command.jws, now)
         return True
 
     def _put_partner(self, command: commands.PutPartner) -> None:
@@ -393,7 +396,7 @@ class Memory:
         self.events.append(command.event)
         self._append(command.entry)
         if command.push_to is not None:
-            self._owe(command.push_to, "event", command.event.hash, command.event.jws, command.now)
+            self.owe(command.push_to, "event", command.event.hash, command.event.jws, command.now)
         self._look_again(command.now, lambda row: row.agreement == command.event.digest)
         return True
 
@@ -463,7 +466,7 @@ class Memory:
         if self.checkpoints.setdefault(command.size, command).root != command.root:
             raise LogInconsistentError("two checkpoints of one size have different roots")
 
-    def _owe(self, partner: str, kind: str, ref: str, data: bytes, now: datetime) -> None:
+    def owe(self, partner: str, kind: str, ref: str, data: bytes, now: datetime) -> None:
         item = OutgoingItem(
             id=len(self.outgoing) + 1,
             partner=partner,
@@ -495,6 +498,8 @@ class Memory:
         commands.ClaimOutgoing: _claim_outgoing,
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,
+        daily.KeepStatement: statements.keep,
+        daily.NoteDifference: statements.note,
     }
 
     # --- what the readers see
@@ -724,6 +729,7 @@ class MemoryOverview:
             "owed": sum(owed.run_at is not None for owed in self.memory.outgoing.values()),
             "owed.dead": sum(owed.dead for owed in self.memory.outgoing.values()),
             "log.size": len(self.memory.log),
+            "statements.different": len(self.memory.stated.noted),
         }
 
 

@@ -1,0 +1,247 @@
+"""Daily statements: what was stated by either side, and the comparison with the own log in SQL.
+
+The own log is the source of what we state: entries `delivered` and `rejected` (what we sent, with a receipt), `received`
+and `refused-inbound`. Differences are judged over everything stated so far, never over one day alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, and_, exists, or_, select
+
+from gateway.core.daily import (
+    MOST_ITEMS,
+    Difference,
+    Head,
+    Item,
+    KeepStatement,
+    KeptStatement,
+    NoteDifference,
+    Window,
+    ascending,
+)
+from gateway.store import owed
+from gateway.store.readers import Reader, Rows
+from gateway.store.schema import (
+    checkpoint,
+    inbox,
+    log_entry,
+    log_head,
+    message,
+    statement,
+    statement_difference,
+    statement_item,
+)
+from gateway.store.times import micros, seconds
+from gateway.store.transaction import Transaction
+
+STATEMENT: Final = "statement"
+AT_MOST: Final = 100  # differences of one kind told at a time
+_LIST_OF: Final[Mapping[tuple[str, str], str]] = {
+    ("out", "delivered"): "sent",
+    ("out", "rejected"): "sent",
+    ("in", "received"): "received",
+    ("in", "refused-inbound"): "rejected",
+}
+
+
+# --- commands
+
+
+def keep(tx: Transaction, keep: KeepStatement) -> bool:
+    """One's own is queued for the partner, a partner's is laid open for comparison; each is logged."""
+    payload = keep.payload
+    same = and_(statement.c.dir == keep.dir, statement.c.partner == keep.partner, statement.c.n == payload.n)
+    if tx.read_touched(select(statement.c.n).where(same)):
+        return False
+    tx.insert(
+        statement,
+        dir=keep.dir,
+        partner=keep.partner,
+        n=payload.n,
+        digest=keep.digest,
+        to_at=payload.to,
+        origin=payload.head.origin,
+        size=payload.head.size,
+        root=payload.head.root,
+        bytes=keep.data,
+        kept_at=seconds(keep.now),
+    )
+    if keep.dir == "out":
+        owed.owe(tx, keep.partner, STATEMENT, keep.digest, keep.data, micros(keep.now))
+    else:
+        lists = {"sent": payload.sent, "received": payload.received, "rejected": payload.rejected}
+        for name, items in lists.items():
+            for item in items:
+                tx.insert(
+                    statement_item, partner=keep.partner, list=name, n=payload.n, message_id=item.id, env=item.env
+                )
+    tx.append(keep.entry)
+    return True
+
+
+def note_difference(tx: Transaction, note: NoteDifference) -> bool:
+    """Logged once."""
+    row = {"partner": note.partner, "difference": note.difference.value, "subject": note.subject}
+    same = and_(*(statement_difference.c[name] == value for name, value in row.items()))
+    if tx.read_touched(select(statement_difference.c.found_at).where(same)):
+        return False
+    tx.insert(statement_difference, **row, found_at=note.entry.at_us // 1_000_000)
+    tx.append(note.entry)
+    return True
+
+
+# --- the port
+
+
+class StoredStatements:
+    """`ports.Statements` on the tables."""
+
+    def __init__(self, reader: Reader, own: str) -> None:
+        self._reader = reader
+        self._own = own
+
+    async def last(self, direction: str, partner: str) -> KeptStatement | None:
+        rows = await self._reader.rows(
+            _of(direction, partner).order_by(statement.c.n.desc()).limit(1),
+        )
+        return _kept(rows[0]) if rows else None
+
+    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None:
+        rows = await self._reader.rows(_of(direction, partner).where(statement.c.n == n))
+        return _kept(rows[0]) if rows else None
+
+    async def window(self, partner: str, after: int) -> Window | None:
+        def question(rows: Rows) -> Window | None:
+            found = rows(self._items(partner, after))
+            sizes = select(checkpoint.c.size, checkpoint.c.root).where(checkpoint.c.size > after)
+            ends = newest = rows(sizes.order_by(checkpoint.c.size.desc()).limit(1))
+            if len(found) > MOST_ITEMS:  # up to the last checkpoint before there are too many, or the next one after
+                full = found[MOST_ITEMS]["idx"]
+                fitting = rows(sizes.where(checkpoint.c.size <= full).order_by(checkpoint.c.size.desc()).limit(1))
+                ends = fitting or rows(sizes.order_by(checkpoint.c.size).limit(1))
+            if not ends:
+                return None
+            size, root = ends[0]["size"], ends[0]["root"]
+            if len(found) > MOST_ITEMS and found[-1]["idx"] < size:
+                found = rows(self._items(partner, after, limit=None))
+            lists: dict[str, list[Item]] = {"sent": [], "received": [], "rejected": []}
+            for row in found:
+                if row["idx"] < size:
+                    lists[_LIST_OF[row["dir"], row["kind"]]].append(Item(id=row["message_id"], env=row["env"]))
+            origin = rows(select(log_head.c.origin))[0]["origin"]
+            return Window(
+                sent=ascending(lists["sent"]),
+                received=ascending(lists["received"]),
+                rejected=ascending(lists["rejected"]),
+                head=Head(origin=origin, size=size, root=f"sha256:{root.hex()}"),
+                more=size < newest[0]["size"],
+            )
+
+        return await self._reader.ask(question)
+
+    async def differences(self, partner: str, before: datetime) -> tuple[tuple[Difference, str], ...]:
+        at = micros(before)
+        questions = {
+            Difference.CLAIMED_RECEIVED: self._claimed_received(partner),
+            Difference.CLAIMED_SENT: _claimed_sent(partner),
+            Difference.NOT_RECEIVED: _unstated(partner, "out", {"delivered": "received", "rejected": "rejected"}, at),
+            Difference.NOT_SENT: _unstated(partner, "in", {"received": "sent", "refused-inbound": "sent"}, at),
+        }
+
+        def question(rows: Rows) -> tuple[tuple[Difference, str], ...]:
+            return tuple(
+                (difference, row["message_id"])
+                for difference, asked in questions.items()
+                for row in rows(asked.limit(AT_MOST))
+            )
+
+        return await self._reader.ask(question)
+
+    def _items(self, partner: str, after: int, limit: int | None = MOST_ITEMS + 1) -> Select[Any]:
+        """What the log says was exchanged with the partner, from an index on."""
+        kinds = [and_(log_entry.c.dir == dir_, log_entry.c.kind == kind) for dir_, kind in _LIST_OF]
+        sender = {"out": self._own, "in": partner}
+        joined = or_(
+            *(
+                and_(log_entry.c.dir == dir_, message.c.sender == org, message.c.id == log_entry.c.message_id)
+                for dir_, org in sender.items()
+            )
+        )
+        return (
+            select(log_entry.c.idx, log_entry.c.dir, log_entry.c.kind, log_entry.c.message_id, message.c.env)
+            .join_from(log_entry, message, joined)
+            .where(log_entry.c.partner == partner, log_entry.c.idx >= after, or_(*kinds))
+            .order_by(log_entry.c.idx)
+            .limit(limit)
+        )
+
+    def _claimed_received(self, partner: str) -> Select[Any]:
+        ours = and_(
+            message.c.sender == self._own,
+            message.c.id == statement_item.c.message_id,
+            message.c.partner == partner,
+            message.c.env == statement_item.c.env,
+        )
+        return _stated(partner, ("received", "rejected")).where(~exists().where(ours))
+
+
+def _claimed_sent(partner: str) -> Select[Any]:
+    held = and_(
+        inbox.c.sender == partner,
+        inbox.c.message_id == statement_item.c.message_id,
+        inbox.c.envelope_digest == statement_item.c.env,
+    )
+    return _stated(partner, ("sent",)).where(~exists().where(held))
+
+
+def _stated(partner: str, lists: tuple[str, ...]) -> Select[Any]:
+    return (
+        select(statement_item.c.message_id)
+        .where(statement_item.c.partner == partner, statement_item.c.list.in_(lists))
+        .order_by(statement_item.c.message_id)
+    )
+
+
+def _unstated(partner: str, dir_: str, lists: Mapping[str, str], before: int) -> Select[Any]:
+    """Messages that our log settled before an instant and that the partner states in no list of that name."""
+    stated = or_(
+        *(
+            and_(
+                log_entry.c.kind == kind,
+                statement_item.c.partner == partner,
+                statement_item.c.list == listed,
+                statement_item.c.message_id == log_entry.c.message_id,
+            )
+            for kind, listed in lists.items()
+        )
+    )
+    return (
+        select(log_entry.c.message_id)
+        .where(
+            log_entry.c.partner == partner,
+            log_entry.c.dir == dir_,
+            log_entry.c.kind.in_(lists),
+            log_entry.c.at_us < before,
+            log_entry.c.message_id.is_not(None),
+            ~exists().where(stated),
+        )
+        .order_by(log_entry.c.idx)
+    )
+
+
+def _of(direction: str, partner: str) -> Select[Any]:
+    return select(statement).where(statement.c.dir == direction, statement.c.partner == partner)
+
+
+def _kept(row: Mapping[str, Any]) -> KeptStatement:
+    return KeptStatement(
+        n=row["n"],
+        digest=row["digest"],
+        to=row["to_at"],
+        head=Head(origin=row["origin"], size=row["size"], root=row["root"]),
+        data=row["bytes"],
+    )
