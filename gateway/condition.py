@@ -85,6 +85,7 @@ class Condition:
     checkpoint_size: int | None
     checkpoint_root: str | None
     signed_at: int | None
+    differences: int
     witnesses: int
     quorum_at: int | None
 
@@ -128,6 +129,7 @@ async def read(exchange: Exchange) -> Condition:
         checkpoint_size=standing.checkpoint[0] if standing.checkpoint else None,
         checkpoint_root=standing.checkpoint[1].hex() if standing.checkpoint else None,
         signed_at=standing.signed_at,
+        differences=standing.differences,
         witnesses=standing.quorum.configured,
         quorum_at=standing.quorum.reached_at,
     )

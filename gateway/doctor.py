@@ -203,6 +203,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "log.went-back": _wrong("the log is shorter than the signer remembers", "keep everything; safehand log verify; was a backup put back?", integrity=True),
     "log.differs": _wrong("the signer remembers another log", "keep everything; safehand log verify; compare with partners", integrity=True),
     "log.unsigned": _warning("the newest entries are not signed yet", "is the gateway running? look at what it logged"),
+    "statements.differ": _wrong("a partner's daily statement differs from our log", "log verify on both sides; speak to the partner; keep everything", integrity=True),
     "rows.tampered": _wrong("a row that decides is not what was written", "keep everything; find out who wrote to the database", integrity=True),
     "alarms.raised": _warning("alarms were raised since the start", "read the alarm lines of what the gateway logged"),
     "waiting.urgent": _wrong("something urgent is not delivered", "telephone the partner's duty officer now"),
@@ -489,6 +490,8 @@ def _log(facts: Facts, condition: Condition) -> list[Finding]:
     age = condition.at - (condition.signed_at or condition.log_at)
     if signed < condition.log_size and condition.at - condition.log_at > UNSIGNED_LATE:
         found.append(_found("log.unsigned", f"{condition.log_size - signed} entries are under no checkpoint"))
+    if condition.differences:
+        found.append(_found("statements.differ", f"{condition.differences} differences between statements and the log"))
     words = f"{condition.log_size} entries; the newest checkpoint has {signed}, and is {_length(age)} old"
     return _or_ok(found, "log", words if condition.log_size else "the log is empty")
 

@@ -78,6 +78,9 @@ class Meters:
         self._verified_age = self._gauge(
             "log_verified_age_seconds", "Since the signer last found the log as it was written."
         )
+        self._differences = self._gauge(
+            "statement_differences", "Differences ever found between partners' daily statements and our log."
+        )
         self._witnesses = self._gauge("witnesses", "Witnesses configured.")
         self._quorum_age = self._gauge(
             "witness_quorum_age_seconds", "Age of the newest checkpoint with a quorum of witnesses."
@@ -173,6 +176,7 @@ class Meters:
             self._log_size.set(condition.log_size)
             self._signed_size.set(condition.checkpoint_size or 0)
             self._signed_age.set(_since(condition.signed_at, at))
+            self._differences.set(condition.differences)
             self._witnesses.set(condition.witnesses)
             self._quorum_age.set(_since(condition.quorum_at, at))
         self._verified_age.set(_since(process.verified_at, at))

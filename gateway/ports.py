@@ -210,7 +210,8 @@ class Standing:
 
     `held` counts held messages by code, `owed` owed items by state. `log_at` is the instant of the newest entry,
     `checkpoint` (size, root) the newest one signed and `signed_at` when. `ahead` is by how many seconds each partner's clock
-    seems to be ahead of ours, judged by the times in its newest receipts.
+    seems to be ahead of ours, judged by the times in its newest receipts; `differences` how many were ever found between
+    partners' daily statements and our log.
     """
 
     revision: str
@@ -223,6 +224,7 @@ class Standing:
     checkpoint: tuple[int, bytes] | None
     signed_at: int | None
     ahead: Mapping[str, int]
+    differences: int
     quorum: Quorum
 
 

@@ -36,13 +36,7 @@ class Story:
     def _council(self, org: str, name: str) -> Council:
         folder = self.folder / org
         folder.mkdir()
-        return Council(
-            org=org,
-            name=name,
-            folder=folder,
-            port=free_port(),
-            console=self.console,
-        )
+        return Council(org=org, name=name, folder=folder, port=free_port(), console=self.console)
 
     @property
     def both(self) -> tuple[Council, Council]:

@@ -18,7 +18,17 @@ from gateway.core.receipt import read_receipt
 from gateway.ports import Noted, Pile, Quorum, Standing
 from gateway.store.cells import as_blob
 from gateway.store.readers import Rows
-from gateway.store.schema import attempt, checkpoint, delivery, log_entry, log_head, message, outgoing, receipt_in
+from gateway.store.schema import (
+    attempt,
+    checkpoint,
+    delivery,
+    log_entry,
+    log_head,
+    message,
+    outgoing,
+    receipt_in,
+    statement_difference,
+)
 from gateway.tlog.entry import parse_shape
 from gateway.tlog.errors import EntryError
 
@@ -45,6 +55,7 @@ def read(rows: Rows, now: datetime) -> Standing:
         checkpoint=(newest[0]["size"], newest[0]["root"]) if newest else None,
         signed_at=newest[0]["signed_at"] if newest else None,
         ahead=_ahead(rows),
+        differences=rows(select(func.count().label("n")).select_from(statement_difference))[0]["n"],
         quorum=Quorum(configured=0, reached_at=None),
     )
 

@@ -38,6 +38,7 @@ def standing(memory: Memory, now: datetime) -> Standing:
         checkpoint=None if newest is None else (newest.size, newest.root),
         signed_at=None if newest is None else newest.signed_at,
         ahead=_ahead(memory),
+        differences=len(memory.stated.noted),
         quorum=Quorum(configured=0, reached_at=None),
     )
 

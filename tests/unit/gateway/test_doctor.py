@@ -76,6 +76,7 @@ def make_condition(**changes: Any) -> Condition:
         checkpoint_size=100,
         checkpoint_root=ROOT,
         signed_at=NOW - 3,
+        differences=0,
         witnesses=3,
         quorum_at=NOW - 30,
     )
@@ -184,6 +185,7 @@ CASES: dict[str, dict[str, Any]] = {
     "log.went-back": {"memory": Memory(size=101, root=ROOT)},
     "log.differs": {"memory": Memory(size=100, root="cd" * 32)},
     "log.unsigned": condition(log_size=101, log_at=NOW - HOUR),
+    "statements.differ": condition(differences=1),
     "rows.tampered": {"alarms": {"row-tampered": 1}},
     "alarms.raised": {"watched": Watched(ready=True, late=(), failing=(), alarms={"message-expired": 2})},
     "waiting.urgent": pile("queued", 16 * MINUTE, urgent=True),
