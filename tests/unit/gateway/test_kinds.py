@@ -124,3 +124,7 @@ async def test_no_entry_has_a_member_that_the_table_does_not_give_its_kind(town:
             assert set(entry.commit or {}) <= kind.commits, entry.kind
             seen.add(entry.kind)
     assert {"submitted", "delivered", "received", "handed-over", "collected", "approval", "clock-step"} <= seen
+
+
+def test_the_page_on_the_log_shows_the_table() -> None:
+    assert table() in (SOURCE.parent / "docs" / "log.md").read_text(encoding="utf-8")
