@@ -91,14 +91,16 @@ def verify(
             raise click.UsageError("a proof is judged by --policy, and by nothing else")
         _verify_proof(exported, policy, as_json)
     else:
+        from gateway.evidence.files import read_capped
         from gateway.evidence.remembered import recall
         from gateway.evidence.verify import Brought
+        from gateway.tlog.checkpoint import NOTE_LIMIT
 
         brought = Brought(
             roots=dict(roots),
             policy=None if policy is None else _policy(policy),
             remembered=None if remember is None else recall(remember),
-            checkpoints={path.name: path.read_bytes() for path in checkpoints},
+            checkpoints={path.name: read_capped(path, NOTE_LIMIT) for path in checkpoints},
             receipts=receipts,
         )
         _verify_export(exported, brought, remember, as_json)
@@ -268,13 +270,14 @@ def _verify_export(path: Path, brought: Brought, remember: Path | None, as_json:
         show_json(_as_json(verdict, brought, kept))
     else:
         _tell(verdict, brought, remember)
-    _leave(verdict.problems, verdict.entries, as_json)
+    _leave(verdict.problems, verdict.size, as_json)
 
 
 def _as_json(verdict: Verdict, brought: Brought, kept: bool) -> dict[str, Any]:
     return {
         "origin": verdict.origin,
         "organisation": verdict.org,
+        "keys": list(verdict.keys),
         "entries": verdict.entries,
         "size": verdict.size,
         "checkpoints": verdict.checkpoints,
@@ -299,13 +302,17 @@ def _as_json(verdict: Verdict, brought: Brought, kept: bool) -> dict[str, Any]:
 
 def _tell(verdict: Verdict, brought: Brought, remember: Path | None) -> None:
     """What was found, and what it rests on."""
-    whole = "are what was signed" if not verdict.problems else "were read"
+    whole = "are what was signed" if not verdict.problems else "are not all what was signed"
     click.echo(
-        f"{verdict.origin}: {verdict.entries} entries, {verdict.checkpoints} checkpoints up to {verdict.size}, "
+        f"{verdict.origin}: {verdict.size} entries, {verdict.checkpoints} checkpoints up to {verdict.size}, "
         f"{verdict.given} receipts given, {verdict.received} received, {verdict.openings} openings {whole}."
     )
     if verdict.unnamed:
         click.echo(f"{verdict.unnamed} receipts received are named by no entry here: evidence that changed no state.")
+    if verdict.elsewhere:
+        click.echo(
+            f"{verdict.elsewhere} receipts given are bound to another epoch of the log: their entries may be lost."
+        )
     if not verdict.leaves:
         click.echo("Without the file of leaf hashes a change is placed between two checkpoints.")
     for name in verdict.ignored:
@@ -316,7 +323,7 @@ def _tell(verdict: Verdict, brought: Brought, remember: Path | None) -> None:
 
 
 def _grounds(verdict: Verdict, brought: Brought, remember: Path | None) -> list[str]:
-    lines = []
+    lines = [f"The log's key, which {verdict.org or 'nobody'} lists in its bundles: {key}" for key in verdict.keys]
     for trust in verdict.trust:
         whose = "its own roots" if trust.org == verdict.org else "a partner's roots"
         if trust.compared:
@@ -335,15 +342,17 @@ def _grounds(verdict: Verdict, brought: Brought, remember: Path | None) -> list[
             lines.append(f"    For entries {verdict.witnessed} to {verdict.size - 1} the log's signature stands alone.")
         if brought.policy is None:
             lines.append("    Who they are, and how many, says the export itself: --policy holds it to yours.")
-    if brought.remembered is not None:
+    if brought.remembered is not None and not verdict.problems:
         lines.append(f"Continues the log of {brought.remembered.checkpoint.size} entries that was remembered.")
-    elif remember is not None:
+    elif remember is not None and not verdict.problems:
         lines.append("First trust: nothing was remembered of this log. From now on it must continue this head.")
-    else:
+    if remember is not None and verdict.problems:
+        lines.append("Because of the faults below nothing is remembered of this export.")
+    elif remember is None:
         lines.append("Nothing was remembered of this log: --remember FILE finds a log that was begun anew next time.")
     if verdict.others:
         lines.append(f"{verdict.others} receipts that others kept have their entries here.")
-    return lines if not verdict.problems else [line for line in lines if not line.startswith("Continues")]
+    return lines
 
 
 def prepare_database(home: Home) -> None:

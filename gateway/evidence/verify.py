@@ -23,7 +23,7 @@ from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.cosignature import CosignerKey
 from gateway.tlog.entry import Entry
 from gateway.tlog.errors import NoteError
-from gateway.tlog.exported import LEAVES, Head, LogCheck, check_lines, note_name
+from gateway.tlog.exported import ENTRIES, LEAVES, Head, LogCheck, check_lines, note_name
 from gateway.tlog.fsck import Problem
 from gateway.tlog.policy import NONE, Policy
 
@@ -46,11 +46,12 @@ class Brought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was found. `witnessed` is the largest size that a quorum of the policy's witnesses cosigned, None where the
+    """What was found. `keys` are the log's, as verifier keys; `entries` those that could be read and are in no doubt; `witnessed` is the largest size that a quorum of the policy's witnesses cosigned, None where the
     policy asks for none; `head` what is to be remembered, where all is in order."""
 
     origin: str
     org: str
+    keys: tuple[str, ...]
     size: int
     entries: int
     checkpoints: int
@@ -100,9 +101,12 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     seen = _Seen(receipts, openings, frozenset(head.size for head in heads))
     has_leaves = _leaves_fit(folder, size, problems)
     heads_of_it = sorted(claims, key=lambda head: head.size)
-    earlier = organisations.log_origins(org)
+    earlier = organisations.log_origins(org) - {origin}
     rules = LogCheck(origin=origin, org=org, heads=heads_of_it, see=seen.see, earlier=earlier)
-    problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)
+    if folder.has(ENTRIES):
+        problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)
+    else:
+        problems.append(Problem(index=0, column=ENTRIES, rule="missing"))
     # 8 entries and receipts
     receipts.end(problems)
     openings.end(size)
@@ -122,6 +126,7 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     return Verdict(
         origin=origin,
         org=org,
+        keys=tuple(key.vkey() for key in keys),
         size=size,
         entries=seen.count,
         checkpoints=len(heads),

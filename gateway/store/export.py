@@ -50,6 +50,7 @@ POLICY: Final = "policy"
 OPENINGS: Final = "openings.jsonl"
 
 _PAGE: Final = 1_000  # rows held at a time
+_GAP: Final = 1_000  # empty lines for entries that are missing in a row: an index can be any number
 
 
 class ExportError(SafehandError):
@@ -176,12 +177,16 @@ def _log_keys(source: _Source, own: str, origin: str) -> tuple[NoteKey, ...]:
 
 
 def _write_entries(source: _Source, folder: _Folder) -> None:
-    statement = select(log_entry.c.entry, log_entry.c.leaf_hash).where(log_entry.c.idx < source.size)
+    """Line k is entry k. Where one is missing stands an empty line, so that those after it keep their places."""
+    columns = select(log_entry.c.idx, log_entry.c.entry, log_entry.c.leaf_hash)
+    count = 0
     with folder.open(ENTRIES) as entries, folder.open(LEAVES) as leaves:
-        for row in source.stream(statement.order_by(log_entry.c.idx)):
+        for row in source.stream(columns.where(log_entry.c.idx < source.size).order_by(log_entry.c.idx)):
+            missing = min(max(0, row.idx - count), _GAP)
             leaf = as_blob(row.leaf_hash)
-            entries.write(as_blob(row.entry) + b"\n")
-            leaves.write(leaf if len(leaf) == HASH_LENGTH else bytes(HASH_LENGTH))
+            entries.write(b"\n" * missing + as_blob(row.entry) + b"\n")
+            leaves.write(bytes(HASH_LENGTH) * missing + (leaf if len(leaf) == HASH_LENGTH else bytes(HASH_LENGTH)))
+            count = row.idx + 1
 
 
 def _write_notes(source: _Source, folder: _Folder, policy: Policy) -> int:

@@ -67,7 +67,7 @@ class LogCheck:
     org: str
     heads: Sequence[Head]
     see: Callable[[int, Entry, bytes], None]
-    earlier: frozenset[str] = frozenset()  # names that the log had in earlier epochs (`tlog.epochs`)
+    earlier: frozenset[str] = frozenset()  # names that the log may have had in earlier epochs (`tlog.epochs`)
 
 
 def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: LogCheck) -> Iterator[Problem]:
@@ -75,10 +75,10 @@ def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: Lo
 
     `leaves` are to be as many as the entries that the newest checkpoint signs, or None where there is no such file.
     """
-    trees = _Trees(has_leaves=leaves is not None)
+    trees, check = _Trees(has_leaves=leaves is not None), _LineCheck(rules)
     upcoming = deque(rules.heads)
     for place in _places(lines, leaves):
-        if place.line is not None and (found := _check_line(place, place.line, rules)):
+        if place.line is not None and (found := check.check(place, place.line)):
             yield from found
         trees.grow(place)
         while upcoming and upcoming[0].size <= trees.size:
@@ -88,22 +88,32 @@ def check_lines(lines: Iterable[Line], leaves: Iterable[bytes] | None, rules: Lo
     yield from trees.end()
 
 
-def _check_line(place: _Place, line: Line, rules: LogCheck) -> list[Problem]:
-    found = []
-    if not line.ended:
-        found.append(Problem(index=place.at, column=ENTRIES, rule="the last line does not end: cut off?"))
-    if place.fault is not None:
-        return found  # what became of a changed entry is no news
-    try:
-        entry = parse_shape(line.data)
-    except EntryError as error:
-        return [*found, Problem(index=place.at, column=ENTRIES, rule=str(error))]
-    if entry.origin is not UNSET and entry.origin != rules.origin and entry.origin not in rules.earlier:
-        found.append(Problem(index=place.at, column=ENTRIES, rule="origin: that of another log"))
-    if entry.org is not UNSET and entry.org != rules.org:
-        found.append(Problem(index=place.at, column=ENTRIES, rule="org: another organisation's"))
-    rules.see(place.at, entry, place.leaf)
-    return found
+class _LineCheck:
+    """Each line by itself, but for the log's name: that of an earlier epoch stands before its own alone."""
+
+    def __init__(self, rules: LogCheck) -> None:
+        self._rules = rules
+        self._origins = rules.earlier | {rules.origin}
+
+    def check(self, place: _Place, line: Line) -> list[Problem]:
+        found = []
+        if not line.ended:
+            found.append(Problem(index=place.at, column=ENTRIES, rule="the last line does not end: cut off?"))
+        if place.fault is not None:
+            return found  # what became of a changed entry is no news
+        try:
+            entry = parse_shape(line.data)
+        except EntryError as error:
+            return [*found, Problem(index=place.at, column=ENTRIES, rule=str(error))]
+        if entry.origin is not UNSET:
+            if entry.origin not in self._origins:
+                found.append(Problem(index=place.at, column=ENTRIES, rule="origin: that of another log"))
+            elif entry.origin == self._rules.origin and self._rules.earlier:
+                self._origins = frozenset({self._rules.origin})
+        if entry.org is not UNSET and entry.org != self._rules.org:
+            found.append(Problem(index=place.at, column=ENTRIES, rule="org: another organisation's"))
+        self._rules.see(place.at, entry, place.leaf)
+        return found
 
 
 # --- the tree, twice where it must be
@@ -150,11 +160,11 @@ class _Trees:
             if self._of_leaves is None and self._of_lines is not None:
                 self._of_leaves = self._of_lines.copy()
         if self._of_leaves is not None and place.stored is not None:
-            self._of_leaves.append(place.stored)
+            self._of_leaves.push(place.stored)
         if place.line is None:
             self._of_lines = None
         elif self._of_lines is not None:
-            self._of_lines.append(place.leaf)
+            self._of_lines.push(place.leaf)
         self.size += 1
 
     def judge(self, head: Head) -> Iterator[Problem]:
@@ -233,19 +243,19 @@ class _Ahead(Generic[T]):
 
 def _places(lines: Iterable[Line], leaves: Iterable[bytes] | None) -> Iterator[_Place]:
     """Pair lines with stored leaf hashes."""
-    hashed = ((line, leaf_hash(line.data)) for line in lines)
+    source = iter(lines)
     if leaves is None:
-        for index, (line, leaf) in enumerate(hashed):
-            yield _Place(index, line, leaf, None, None)
+        for index, line in enumerate(source):
+            yield _Place(index, line, leaf_hash(line.data), None, None)
         return
     stored = iter(leaves)
-    for index, (here, wanted) in enumerate(zip_longest(hashed, stored)):
+    for index, (next_line, wanted) in enumerate(zip_longest(source, stored)):
+        here = None if next_line is None else (next_line, leaf_hash(next_line.data))
         if here is None or here[1] != wanted:  # from here on with care, and slower
-            rest = _Ahead(hashed, here), _Ahead(stored, wanted)
-            yield from _places_with_care(*rest, index)
+            hashed = ((line, leaf_hash(line.data)) for line in source)
+            yield from _places_with_care(_Ahead(hashed, here), _Ahead(stored, wanted), index)
             return
-        line, leaf = here
-        yield _Place(index, line, leaf, wanted, None)
+        yield _Place(index, here[0], wanted, wanted, None)
 
 
 def _places_with_care(ahead: _Ahead[tuple[Line, bytes]], stored: _Ahead[bytes], index: int) -> Iterator[_Place]:

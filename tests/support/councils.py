@@ -188,6 +188,7 @@ async def make_history(folder: Path) -> None:
             await a.exchange.sign_log()
             await b.exchange.sign_log()
             await a.note(3)
+            await b.note()
         await export(a, folder / "export")
         await export(b, folder / f"export-{B}")
 

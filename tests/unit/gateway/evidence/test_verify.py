@@ -158,6 +158,11 @@ def test_an_export_without_its_keys_is_no_log(export: Path, name: str) -> None:
         judged(export)
 
 
+def test_an_export_without_its_entries_is_told_of(export: Path) -> None:
+    (export / ENTRIES).unlink()
+    assert (0, ENTRIES) in found(export)
+
+
 def test_a_missing_policy_is_told_of(export: Path) -> None:
     (export / "policy").unlink()
     assert found(export) == [(-1, "policy")]

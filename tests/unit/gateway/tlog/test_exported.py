@@ -177,6 +177,25 @@ def test_an_entry_of_another_log_is_named_though_it_was_signed(members: dict[str
     assert Export(data=of(*entries), leaves=leaves, heads=heads).found() == [(9, ENTRIES)]
 
 
+@pytest.mark.parametrize(("earlier_at", "named"), [((0, 1, 2), []), ((0, 2), [(2, ENTRIES)]), ((39,), [(39, ENTRIES)])])
+def test_the_name_of_an_earlier_epoch_stands_before_the_logs_own_alone(
+    earlier_at: tuple[int, ...], named: list[tuple[int, str]]
+) -> None:
+    entries = [
+        make_entry(number, origin=f"{ORIGIN[:-1]}0" if number in earlier_at else ORIGIN) for number in range(SIZE)
+    ]
+    leaves = tuple(map(leaf_hash, entries))
+    lines = [Line(entry, True) for entry in entries]
+    rules = LogCheck(
+        origin=ORIGIN,
+        org=ORG,
+        heads=[make_head(size, leaves) for size in HEADS],
+        see=lambda *_: None,
+        earlier=frozenset({f"{ORIGIN[:-1]}0"}),
+    )
+    assert [(problem.index, problem.column) for problem in check_lines(lines, leaves, rules)] == named
+
+
 def test_an_entry_that_is_not_canonical_is_named_though_it_was_signed() -> None:
     entries = (*ENTRIES_OF[:9], ENTRIES_OF[9].replace(b":", b": ", 1), *ENTRIES_OF[10:])
     leaves = tuple(map(leaf_hash, entries))

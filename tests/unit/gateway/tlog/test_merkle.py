@@ -105,3 +105,16 @@ def test_a_full_tree_takes_no_more() -> None:
     frontier = Frontier.from_bytes(MAX_SIZE, bytes(32 * 63))
     with pytest.raises(TreeError, match="full"):
         frontier.append(leaf(0))
+
+
+def test_pushing_leaves_grows_the_same_tree_as_appending_them() -> None:
+    appended, pushed = Frontier(), Frontier()
+    for number in range(130):
+        appended.append(leaf(number))
+        pushed.push(leaf(number))
+        assert pushed == appended
+
+
+def test_what_is_no_leaf_hash_is_not_pushed_either() -> None:
+    with pytest.raises(TreeError):
+        Frontier().push(b"short")

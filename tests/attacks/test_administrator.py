@@ -1,0 +1,563 @@
+"""Aim: change what the log says, as somebody who may write anything into the database, and may have stolen keys.
+
+The victim is la-850, which received messages of la-207. Each row of the table is one thing done to a real database, each
+column somebody who might notice; a cell says what he finds. docs/log.md shows this table, and a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from contracts.document import canonical
+from gateway.core.errors import LogInconsistentError
+from gateway.evidence.remembered import Remembered
+from gateway.evidence.verify import REMEMBERED as REMEMBERED_HEAD
+from gateway.evidence.verify import Brought, verify_export
+from gateway.store.schema import (
+    checkpoint,
+    inbox,
+    log_detail,
+    log_entry,
+    log_head,
+    log_node,
+    log_path,
+    log_subject,
+    outgoing,
+)
+from gateway.store.sqlite import reader_engine, writer_engine
+from gateway.tlog.checkpoint import Checkpoint, NoteKey, parse_note, sign_checkpoint
+from gateway.tlog.entry import leaf_hash, row_mac
+from gateway.tlog.fsck import Problem
+from gateway.tlog.merkle import Frontier, root_of
+from gateway.tlog.proof import consistency_proof
+from gateway.tlog.witness import AddCheckpoint, Grown, Seen, decide
+from tests.support.councils import (
+    copy_history,
+    council,
+    export,
+    live_problems,
+    log_key,
+    log_signer,
+    make_history,
+    open_councils,
+    store_keys,
+    transfer_one,
+    write_export,
+)
+from tests.support.keys import ed25519
+from tests.support.messages import B
+from tests.support.store import good_signature
+
+PAGE = Path(__file__).parents[2] / "docs" / "log.md"
+DATABASE, MEMORY = f"{B}.sqlite", f"{B}.signer"
+ORIGIN = log_key(B).name
+
+# Who might notice, and when they do. A cell says what they name; the signer and a witness name nothing, they refuse.
+SIGNER: Final = "the signer, at its next look (2 s)"
+LIVE: Final = "`log verify`, when run"
+EXPORT: Final = "an export, when judged alone"
+REMEMBERED: Final = "an export, with the head remembered"
+RECEIPTS: Final = "an export, with the partner's receipts"
+WITNESS: Final = "a witness, at its next round (20 s)"
+OBSERVERS: Final = (SIGNER, LIVE, EXPORT, REMEMBERED, RECEIPTS, WITNESS)
+NOTHING: Final = "-"
+REFUSES: Final = "refuses"
+HEAD: Final = "the head"
+RECEIPT: Final = "a receipt without entry"
+
+
+# --- what the victim had, and what others know of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Files of both councils. `head` is what the data protection officer remembers; `witnessed` what a witness cosigned
+    after that; `size` is how far la-850 has signed since; then there are entries that nobody has signed."""
+
+    folder: Path
+    head: Remembered
+    witnessed: Seen
+    size: int
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("administrator")
+    return asyncio.run(make_scene(folder))
+
+
+async def make_scene(folder: Path) -> Scene:
+    await make_history(folder)
+    shutil.copyfile(folder / DATABASE, folder / "old.sqlite")
+    shutil.copyfile(folder / MEMORY, folder / "old.signer")
+    head = verify_export(folder / f"export-{B}", brought()).head
+    assert head is not None
+    async with open_councils(folder) as town:
+        a, b = council(town.a), council(town.b)
+        town.clock.forward(hours=1)
+        await transfer_one(town, "after the officer looked")
+        await b.note()
+        await b.exchange.sign_log()
+        signed = await b.exchange.log.checkpoint()
+        assert signed is not None
+        witnessed = Seen(signed.size, signed.root)
+        town.clock.forward(hours=1)
+        await transfer_one(town, "after the witness looked")
+        await b.note()
+        await b.exchange.sign_log()
+        signed = await b.exchange.log.checkpoint()
+        assert signed is not None
+        await export(a, folder / "partner")
+        await b.note(2)
+    assert head.checkpoint.size < witnessed.size < signed.size
+    return Scene(folder=folder, head=head, witnessed=witnessed, size=signed.size)
+
+
+def brought(
+    head: Remembered | None = None, receipts: Iterable[Path] = (), checkpoints: dict[str, bytes] | None = None
+) -> Brought:
+    return Brought(roots={}, policy=None, remembered=head, checkpoints=checkpoints or {}, receipts=tuple(receipts))
+
+
+# --- who might notice
+
+
+def told(problems: Sequence[Problem]) -> str:
+    """The first fault as a cell of the table tells it."""
+    if not problems:
+        return NOTHING
+    problem = problems[0]
+    if some := re.match(r"entries (\d+) to (\d+) are not all", problem.rule):
+        return f"entries {some[1]} to {some[2]}"
+    if problem.column.endswith(".jws"):
+        return RECEIPT
+    return HEAD if problem.column == REMEMBERED_HEAD else f"entry {problem.index}"
+
+
+def ask(observer: str, scene: Scene, at: Path) -> str:
+    """What one of them finds in the files under `at`."""
+    if observer == SIGNER:
+        return ask_signer(at)
+    if observer == LIVE:
+        return told(live_problems(B, at / DATABASE))
+    if observer == WITNESS:
+        return ask_witness(scene, at)
+    out = at / "seized"
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        write_export(B, at / DATABASE, out)
+    except LogInconsistentError:
+        return "no export"
+    known = scene.head if observer == REMEMBERED else None
+    kept = [scene.folder / "partner" / "receipts"] if observer == RECEIPTS else []
+    return told(verify_export(out, brought(known, kept)).problems)
+
+
+def ask_signer(at: Path) -> str:
+    try:
+        log_signer(B, at / DATABASE, at / MEMORY).advance()
+    except LogInconsistentError:
+        return REFUSES
+    return NOTHING
+
+
+def ask_witness(scene: Scene, at: Path) -> str:
+    """The witness is brought the newest checkpoint, with the best proof that the database as it is now gives."""
+    with reader_engine(at / DATABASE).connect() as connection:
+        newest = connection.execute(select(checkpoint).order_by(checkpoint.c.size.desc())).first()
+        assert newest is not None
+        leaves = [row.leaf_hash for row in connection.execute(select(log_entry).order_by(log_entry.c.idx))]
+    if newest.size < scene.witnessed.size:
+        return REFUSES  # it answers the size that it has seen
+
+    def node(level: int, index: int) -> bytes:
+        return root_of(leaves[index << level : (index + 1) << level])
+
+    proof = consistency_proof(scene.witnessed.size, newest.size, node)
+    request = AddCheckpoint(old=scene.witnessed.size, proof=proof, note=parse_note(newest.note.encode()))
+    decision = decide(request, [log_key(B)], scene.witnessed, good_signature)
+    return NOTHING if isinstance(decision, Grown) else REFUSES
+
+
+# --- the administrator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stolen:
+    """What he has besides the database."""
+
+    append_key: bool = False
+    log_key: bool = False
+    memory: bool = False
+
+
+class Administrator:
+    """Writes to the files of the victim: every trigger dropped, every table his."""
+
+    def __init__(self, scene: Scene, at: Path) -> None:
+        self.scene = scene
+        self.at = at
+        self.engine = writer_engine(at / DATABASE)
+        with self.engine.begin() as connection:
+            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+            for name in names:
+                connection.execute(text(f"DROP TRIGGER {name}"))
+
+    def act(self, change: Callable[[Connection], None]) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+            change(connection)
+        self.engine.dispose()
+
+    def entries(self) -> list[bytes]:
+        with self.engine.connect() as connection:
+            return [row.entry for row in connection.execute(select(log_entry).order_by(log_entry.c.idx))]
+
+    def find(self, kind: str, *, after: int = 0) -> int:
+        """The first entry of a kind from a size on."""
+        for index, entry in enumerate(self.entries()):
+            if index >= after and json.loads(entry)["kind"] == kind:
+                return index
+        raise AssertionError(kind)
+
+    def alter(self, index: int, *, hashes: bool) -> None:
+        """Change what one entry says; with `hashes` everything that follows from it, as far as no key is needed."""
+        entries = self.entries()
+        entries[index] = lie(entries[index])
+        if hashes:
+            self.rewrite(entries, Stolen())
+        else:
+            self.act(
+                lambda c: c.execute(update(log_entry).where(log_entry.c.idx == index).values(entry=entries[index]))
+            )
+
+    def rewrite(self, entries: list[bytes], stolen: Stolen) -> None:
+        """Make every table say these entries: columns, hashes, nodes, the head; macs, notes and memory where he can."""
+        self.act(lambda connection: self._rewrite(connection, entries, stolen))
+
+    def _rewrite(self, connection: Connection, entries: list[bytes], stolen: Stolen) -> None:
+        before = {row.leaf_hash: row for row in connection.execute(select(log_entry))}
+        openings = {index: leaf for leaf, row in before.items() for index in [row.idx]}
+        notes = connection.execute(select(checkpoint).order_by(checkpoint.c.size)).all()
+        kept_openings = connection.execute(select(log_detail)).mappings().all()
+        kept_tags = connection.execute(select(log_subject)).mappings().all()
+        for table in (log_path, log_detail, log_subject, log_node, checkpoint, log_entry):
+            connection.execute(delete(table))
+        tree, at_us, places = Frontier(), 0, {}
+        for index, entry in enumerate(entries):
+            members, leaf = json.loads(entry), leaf_hash(entry)
+            places[leaf] = index
+            at_us = max(at_us, members["at"])
+            old = before.get(leaf)
+            mac = (
+                row_mac(store_keys(B).append, ORIGIN, index, entry)
+                if stolen.append_key
+                else old.mac
+                if old is not None
+                else bytes(32)
+            )
+            connection.execute(
+                insert(log_entry).values(
+                    idx=index,
+                    kind=members["kind"],
+                    at_us=at_us,
+                    message_id=members.get("msg"),
+                    partner=members.get("partner"),
+                    dir=members.get("dir"),
+                    type=members.get("type"),
+                    agreement=members.get("agreement", {}).get("id"),
+                    outcome=members.get("outcome"),
+                    role=members.get("role"),
+                    leaf_hash=leaf,
+                    entry=entry,
+                    mac=mac,
+                )
+            )
+            for path in members.get("paths", []):
+                connection.execute(insert(log_path).values(path=path, idx=index))
+            for node in tree.append(leaf):
+                connection.execute(insert(log_node).values(level=node.level, idx=node.idx, hash=node.hash))
+            self._note(connection, tree, notes, stolen)
+        # Openings of entries that stayed where they were still open: their encryption names the index.
+        for row in kept_openings:
+            if places.get(openings[row["entry_idx"]]) == row["entry_idx"]:
+                connection.execute(insert(log_detail).values(**row))
+        for row in kept_tags:
+            if places.get(openings[row["entry_idx"]]) == row["entry_idx"]:
+                connection.execute(insert(log_subject).values(**row))
+        connection.execute(update(log_head).values(size=tree.size, frontier=tree.to_bytes(), updated_at=at_us))
+        if stolen.memory:
+            signed = max(note.size for note in notes if note.size <= tree.size)
+            self._remember(entries[:signed])
+
+    def _note(self, connection: Connection, tree: Frontier, notes: Sequence[Any], stolen: Stolen) -> None:
+        """The checkpoint of this size, where there was one: as it was, or signed anew."""
+        for note in notes:
+            if note.size != tree.size:
+                continue
+            row = {"size": note.size, "root": note.root, "note": note.note, "signed_at": note.signed_at}
+            if stolen.log_key:
+                secret = ed25519(f"{B} log")
+                head = Checkpoint(origin=ORIGIN, size=tree.size, root=tree.root())
+                signed = sign_checkpoint(head, NoteKey(ORIGIN, secret.public.raw), secret.sign)
+                row |= {"root": tree.root(), "note": signed.decode()}
+            connection.execute(insert(checkpoint).values(**row))
+
+    def _remember(self, entries: list[bytes]) -> None:
+        """Put a signer's memory there that has seen these entries and no others."""
+        tree = Frontier()
+        for entry in entries:
+            tree.append(leaf_hash(entry))
+        memory = {"origin": ORIGIN, "size": tree.size, "frontier": tree.to_bytes().hex()}
+        (self.at / MEMORY).write_text(json.dumps(memory))
+
+    def forget_receipts(self, message: str) -> None:
+        """Delete what the victim itself kept of the receipts it gave for a message."""
+
+        def forget(connection: Connection) -> None:
+            connection.execute(update(inbox).where(inbox.c.message_id == message).values(receipt=None))
+            connection.execute(delete(outgoing).where(outgoing.c.ref.startswith(message)))
+
+        self.act(forget)
+
+
+def lie(entry: bytes) -> bytes:
+    """The same entry with another outcome: canonical, and untrue."""
+    return canonical({**json.loads(entry), "outcome": "altered"})
+
+
+# --- what he does
+
+
+def alter_old(admin: Administrator) -> None:
+    admin.alter(admin.find("received"), hashes=False)
+
+
+def alter_old_with_hashes(admin: Administrator) -> None:
+    admin.alter(admin.find("received"), hashes=True)
+
+
+def delete_old(admin: Administrator) -> None:
+    index = admin.find("search")
+
+    def gone(connection: Connection) -> None:
+        for table in (log_path, log_detail, log_subject):
+            column = table.c.idx if table is log_path else table.c.entry_idx
+            connection.execute(delete(table).where(column == index))
+        connection.execute(delete(log_entry).where(log_entry.c.idx == index))
+
+    admin.act(gone)
+
+
+def insert_old(admin: Administrator) -> None:
+    entries, at = admin.entries(), admin.find("search")
+    admin.rewrite([*entries[:at], lie(entries[at]), *entries[at:]], Stolen())
+
+
+def reorder_old(admin: Administrator) -> None:
+    entries, at = admin.entries(), admin.find("search")
+    entries[at - 1], entries[at] = entries[at], entries[at - 1]
+    admin.rewrite(entries, Stolen())
+
+
+def truncate_old(admin: Administrator) -> None:
+    """Back to the checkpoint before the one that the officer remembers."""
+    with admin.engine.connect() as connection:
+        sizes = connection.execute(select(checkpoint.c.size).order_by(checkpoint.c.size)).scalars().all()
+    size = max(size for size in sizes if size < admin.scene.head.checkpoint.size)
+    admin.rewrite(admin.entries()[:size], Stolen())
+    for table in (inbox, outgoing):
+        admin.act(lambda connection, table=table: connection.execute(delete(table)))
+
+
+def truncate_new(admin: Administrator) -> None:
+    """Back to the checkpoint that the witness cosigned: no key is needed, every mac and note still holds."""
+    admin.rewrite(admin.entries()[: admin.scene.witnessed.size], Stolen())
+    admin.forget_receipts(newest_message(admin))
+
+
+def newest_message(admin: Administrator) -> str:
+    with admin.engine.connect() as connection:
+        return str(
+            connection.execute(select(inbox.c.message_id).order_by(inbox.c.received_at.desc())).scalars().first()
+        )
+
+
+def put_back(admin: Administrator) -> None:
+    admin.engine.dispose()
+    shutil.copyfile(admin.scene.folder / "old.sqlite", admin.at / DATABASE)
+
+
+def put_back_with_memory(admin: Administrator) -> None:
+    put_back(admin)
+    shutil.copyfile(admin.scene.folder / "old.signer", admin.at / MEMORY)
+
+
+def rewrite_old(stolen: Stolen) -> Callable[[Administrator], None]:
+    """An old message that was received never was: its three entries say something else, everything else fits."""
+
+    def change(admin: Administrator) -> None:
+        entries, at = admin.entries(), admin.find("received")
+        message = json.loads(entries[at])["msg"]
+        changed = [lie(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
+        admin.rewrite(changed, stolen)
+        admin.forget_receipts(message)
+
+    return change
+
+
+EVERYTHING = Stolen(append_key=True, log_key=True, memory=True)
+
+
+def rewrite_new_received(admin: Administrator) -> None:
+    entries, at = admin.entries(), admin.find("received", after=admin.scene.witnessed.size)
+    message = json.loads(entries[at])["msg"]
+    changed = [lie(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
+    admin.rewrite(changed, EVERYTHING)
+    admin.forget_receipts(message)
+
+
+def rewrite_new_search(admin: Administrator) -> None:
+    entries, at = admin.entries(), admin.find("search", after=admin.scene.witnessed.size)
+    entries[at] = lie(entries[at])
+    admin.rewrite(entries, EVERYTHING)
+
+
+def leave_alone(_: Administrator) -> None:
+    """Nothing: nobody may cry wolf."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """One row: what he does, and what each of OBSERVERS finds, in their order."""
+
+    says: str
+    does: Callable[[Administrator], None]
+    found: tuple[str, str, str, str, str, str]
+
+
+ATTACKS: Final = (
+    Attack(
+        says="nothing",
+        does=leave_alone,
+        found=(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="alters an old entry",
+        does=alter_old,
+        found=(NOTHING, "entry 5", "entry 5", "entry 5", "entry 5", NOTHING),
+    ),
+    Attack(
+        says="alters an old entry and every hash above it",
+        does=alter_old_with_hashes,
+        found=(REFUSES, "entry 5", "entries 0 to 7", "entries 0 to 7", "entries 0 to 7", REFUSES),
+    ),
+    Attack(
+        says="deletes an old entry",
+        does=delete_old,
+        found=(NOTHING, "entry 8", "entry 8", "entry 8", "entry 8", REFUSES),
+    ),
+    Attack(
+        says="inserts an entry between old ones",
+        does=insert_old,
+        found=(REFUSES, "entry 8", "entries 8 to 11", "entries 8 to 11", "entries 8 to 11", REFUSES),
+    ),
+    Attack(
+        says="makes two old entries change places",
+        does=reorder_old,
+        found=(REFUSES, "entry 7", "entries 0 to 7", "entries 0 to 7", "entries 0 to 7", REFUSES),
+    ),
+    Attack(
+        says="cuts the log off below what was remembered, with the receipts it gave",
+        does=truncate_old,
+        found=(REFUSES, NOTHING, NOTHING, HEAD, RECEIPT, REFUSES),
+    ),
+    Attack(
+        says="cuts the log off at what was witnessed, with the receipts it gave",
+        does=truncate_new,
+        found=(REFUSES, NOTHING, NOTHING, NOTHING, RECEIPT, NOTHING),
+    ),
+    Attack(
+        says="puts an old database file back",
+        does=put_back,
+        found=(REFUSES, NOTHING, NOTHING, NOTHING, RECEIPT, REFUSES),
+    ),
+    Attack(
+        says="puts an old database file and the signer's memory back",
+        does=put_back_with_memory,
+        found=(NOTHING, NOTHING, NOTHING, NOTHING, RECEIPT, REFUSES),
+    ),
+    Attack(
+        says="rewrites old entries, with the log's key",
+        does=rewrite_old(Stolen(log_key=True)),
+        found=(REFUSES, "entry 5", NOTHING, HEAD, RECEIPT, REFUSES),
+    ),
+    Attack(
+        says="the same, with the append key too",
+        does=rewrite_old(Stolen(log_key=True, append_key=True)),
+        found=(REFUSES, NOTHING, NOTHING, HEAD, RECEIPT, REFUSES),
+    ),
+    Attack(
+        says="the same, with the signer's memory too",
+        does=rewrite_old(EVERYTHING),
+        found=(NOTHING, NOTHING, NOTHING, HEAD, RECEIPT, REFUSES),
+    ),
+    Attack(
+        says="the same, of a message that came after the witness looked",
+        does=rewrite_new_received,
+        found=(NOTHING, NOTHING, NOTHING, NOTHING, RECEIPT, NOTHING),
+    ),
+    Attack(
+        says="the same, of a search made after the witness looked",
+        does=rewrite_new_search,
+        found=(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+)
+
+
+def table() -> str:
+    """The table as docs/log.md shows it."""
+    lines = [f"| the administrator .. | {' | '.join(OBSERVERS)} |", "|---" * (len(OBSERVERS) + 1) + "|"]
+    lines += [f"| {attack.says} | {' | '.join(attack.found)} |" for attack in ATTACKS]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_shows_the_table() -> None:
+    assert table() in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_tells_the_sizes_of_the_scene(scene: Scene) -> None:
+    told = " ".join(PAGE.read_text(encoding="utf-8").split())
+    sizes = (scene.head.checkpoint.size, scene.witnessed.size, scene.size)
+    assert "remembers the head of {} entries, a witness cosigned {}, the log has signed {};".format(*sizes) in told
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.says for attack in ATTACKS])
+def test_each_finds_what_the_table_says_and_nothing_else(attack: Attack, scene: Scene, tmp_path: Path) -> None:
+    copy_history(scene.folder, tmp_path)
+    admin = Administrator(scene, tmp_path)
+    attack.does(admin)
+    admin.engine.dispose()
+    found = tuple(ask(observer, scene, tmp_path) for observer in OBSERVERS)
+    assert found == attack.found
+
+
+def test_what_nobody_finds_is_found_once_a_witness_has_looked(scene: Scene, tmp_path: Path) -> None:
+    """The last row of the table ends with the next round: the same act on a log whose newest head was cosigned."""
+    copy_history(scene.folder, tmp_path)
+    with reader_engine(tmp_path / DATABASE).connect() as connection:
+        row = connection.execute(select(checkpoint).where(checkpoint.c.size == scene.size)).one()
+    admin = Administrator(scene, tmp_path)
+    rewrite_new_search(admin)
+    admin.engine.dispose()
+    assert ask_witness(replace(scene, witnessed=Seen(scene.size, row.root)), tmp_path) == REFUSES
