@@ -171,7 +171,7 @@ def _exchange(
     waker: list[Callable[[], None]],
     alarm: Alarm,
     clock: Clock,
-    look: Callable[[Exchange], Awaitable[None]],
+    look: Callable[[Exchange], Awaitable[bool]],
 ) -> Exchange:
     index = keys.index
 
@@ -293,7 +293,7 @@ def _signer(home: Home, settings: Settings, keys: Keys) -> LogSigner:
     return LogSigner(home.database, home.signer, origin=settings.log_origin, mac=mac)
 
 
-async def _signs_nothing(_: Exchange) -> None:
+async def _signs_nothing(_: Exchange) -> bool:
     """What a reading command has in place of the log's signer."""
     raise SafehandError("this command only reads (sign-log)")
 

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Final
 
 from contracts.lifecycle import terms_of
-from gateway import governing
+from gateway import governing, quorum
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange, Partner, Pile, Standing
 from keys.bundle import KeyBundle
@@ -87,7 +87,7 @@ class Condition:
     signed_at: int | None
     differences: int
     witnesses: int
-    quorum_at: int | None
+    unwitnessed_since: int | None  # when the first checkpoint beyond what a quorum cosigned was signed
 
     def count(self, direction: str, *states: str) -> int:
         """How many messages are in one of these states."""
@@ -108,6 +108,7 @@ async def read(exchange: Exchange) -> Condition:
     now = exchange.clock()
     at = int(now.timestamp())
     standing = await exchange.overview.standing(now)
+    vouched = await quorum.look(exchange, now)
     own = await exchange.partners.own_bundles()
     newest = own[-1] if own else None
     return Condition(
@@ -130,8 +131,8 @@ async def read(exchange: Exchange) -> Condition:
         checkpoint_root=standing.checkpoint[1].hex() if standing.checkpoint else None,
         signed_at=standing.signed_at,
         differences=standing.differences,
-        witnesses=standing.quorum.configured,
-        quorum_at=standing.quorum.reached_at,
+        witnesses=vouched.witnesses,
+        unwitnessed_since=vouched.since,
     )
 
 

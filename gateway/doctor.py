@@ -499,9 +499,11 @@ def _log(facts: Facts, condition: Condition) -> list[Finding]:
 def _witnesses(condition: Condition) -> Iterator[Finding]:
     if not condition.witnesses:
         yield _found("witness.none", "the log is witnessed by nobody")
-    elif condition.quorum_at is None or condition.at - condition.quorum_at > QUORUM_LATE:
-        since = "never" if condition.quorum_at is None else f"{_length(condition.at - condition.quorum_at)} ago"
-        yield _found("witness.no-quorum", f"the last quorum of {condition.witnesses} witnesses: {since}")
+    elif condition.unwitnessed_since is not None and condition.at - condition.unwitnessed_since > QUORUM_LATE:
+        length = _length(condition.at - condition.unwitnessed_since)
+        yield _found(
+            "witness.no-quorum", f"{condition.witnesses} witnesses; for {length} the log is ahead of their quorum"
+        )
     else:
         yield _ok("witnesses", f"{condition.witnesses} witnesses, and a quorum lately")
 

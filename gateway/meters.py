@@ -83,7 +83,7 @@ class Meters:
         )
         self._witnesses = self._gauge("witnesses", "Witnesses configured.")
         self._quorum_age = self._gauge(
-            "witness_quorum_age_seconds", "Age of the newest checkpoint with a quorum of witnesses."
+            "witness_quorum_age_seconds", "For how long the log has been ahead of what a quorum of witnesses cosigned."
         )
         self._bundle = self._gauge("bundle_expires_seconds", "Until the own key bundle expires.")
         self._keys = self._gauge("key_covered_seconds", "Until the first gap in the keys of a role.", "role")
@@ -178,7 +178,7 @@ class Meters:
             self._signed_age.set(_since(condition.signed_at, at))
             self._differences.set(condition.differences)
             self._witnesses.set(condition.witnesses)
-            self._quorum_age.set(_since(condition.quorum_at, at))
+            self._quorum_age.set(0 if condition.unwitnessed_since is None else at - condition.unwitnessed_since)
         self._verified_age.set(_since(process.verified_at, at))
         self._certificate.set(_until(process.certificate_ends, at))
         self._free.set(process.free)

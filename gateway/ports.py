@@ -148,14 +148,6 @@ class Pile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quorum:
-    """The witnesses of our log: how many are configured, and when a checkpoint last had a quorum (seconds)."""
-
-    configured: int
-    reached_at: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEntry:
     """An entry of the exchange log: `data` are the exact bytes hashed, `leaf` their leaf hash."""
 
@@ -225,7 +217,6 @@ class Standing:
     signed_at: int | None
     ahead: Mapping[str, int]
     differences: int
-    quorum: Quorum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -553,7 +544,7 @@ class Exchange:
         str, int
     ]  # when an alarm was last raised that would else be raised too often, in seconds; forgotten likewise
     wake: Callable[[], None]
-    sign_log: Callable[[], Awaitable[None]]  # has a checkpoint signed now, where the log grew since the last
+    sign_log: Callable[[], Awaitable[bool]]  # has a checkpoint signed now, where the log grew since the last
     alarm: Callable[[str, Mapping[str, str]], None]
 
     def tell(self, alarm: str, about: str, details: Mapping[str, str], now: datetime) -> None:

@@ -18,7 +18,18 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from gateway import backups, destruction, duties, expiries, integrity, receipt_proofs, returning, statements, witnessed
+from gateway import (
+    auditing,
+    backups,
+    destruction,
+    duties,
+    expiries,
+    integrity,
+    receipt_proofs,
+    returning,
+    statements,
+    witnessed,
+)
 from gateway.app import (
     NotReadyError,
     Running,
@@ -52,12 +63,15 @@ from gateway.web.exchange import exchange_app, exchange_runner
 from gateway.web.listening import Runner
 from gateway.web.metrics import metrics_app
 from gateway.web.observing import observed
-from gateway.web.tls import certificate_end, server_context
+from gateway.web.tls import server_context
 from gateway.webhooks import Webhooks
 from gateway.worker import Worker, guarded
 from keys.errors import KeystoreError
 
 COMPARE_EVERY: Final = timedelta(days=1)  # rows that decide with the log (log.md A6); at the start besides
+VERIFY_EVERY: Final = timedelta(days=1)  # the whole log, old entries included, which the signer does not read again
+VERIFY_FIRST: Final = timedelta(hours=1)
+FAULTS_TOLD: Final = 10
 TELL_EVERY: Final = timedelta(seconds=5)  # how long a refused row waits for its entry
 LOOK_AT_CLOCK: Final = timedelta(seconds=5)
 LOOK_AT_KEYS_EVERY: Final = timedelta(hours=1)  # between two looks at what ends, and at what is to be destroyed
@@ -245,7 +259,6 @@ def _vitals(home: Home, running: Running, meters: Meters) -> Vitals:
         floor=FLOOR,
         certificate=home.path / running.settings.tls_certificate,
         writes=running.writes,
-        alarms=lambda code: meters.alarms[code],
     )
 
 
@@ -263,7 +276,8 @@ def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
             Job(name="refused-rows", every=TELL_EVERY, run=lambda: tell_refused(running)),
             Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
-            *_key_jobs(home, running),
+            Job(name="verify", every=VERIFY_EVERY, after=VERIFY_FIRST, run=lambda: verify_whole(home, exchange)),
+            *_key_jobs(home, running, vitals),
             *_return_jobs(home, running.exchange),
             Job(name="witnesses", every=WITNESS_EVERY, run=witnessed.Rounds(exchange).round),
             Job(name="receipt-proofs", every=PROVE_EVERY, run=lambda: receipt_proofs.fetch_round(exchange)),
@@ -284,20 +298,28 @@ async def compare_rows(running: Writing) -> Compared:
     return found
 
 
+async def verify_whole(home: Home, exchange: Exchange) -> None:
+    """The whole log held to itself, as `log verify` does: an entry altered long after it was signed is told by its index."""
+    report = await auditing.verify_log(home)
+    for problem in report.problems[:FAULTS_TOLD]:
+        told = {"row": f"{problem.index}", "kind": problem.column, "rule": problem.rule}
+        exchange.alarm("log-altered", {**told, "count": str(len(report.problems))})
+
+
 async def tell_refused(running: Writing) -> None:
     """Log the rows that readers refused; whoever changed one may have put back or taken out others: compare at once."""
     if await integrity.record(running.refusals, running.exchange):
         await compare_rows(running)
 
 
-def _key_jobs(home: Home, running: Running) -> tuple[Job, ...]:
+def _key_jobs(home: Home, running: Running, vitals: Vitals) -> tuple[Job, ...]:
     """What ends soon is told; KEM seeds whose day has come are destroyed."""
     exchange, settings, told = running.exchange, running.settings, Told()
 
     async def tell_expiries() -> None:
-        path = home.path / settings.tls_certificate
-        ends_at = await asyncio.to_thread(certificate_end, path)
-        await expiries.tell(told, () if ends_at is None else ((path.name, ends_at),), exchange)
+        ends_at = await asyncio.to_thread(vitals.certificate_ends)
+        certificate = (home.path / settings.tls_certificate).name
+        await expiries.tell(told, () if ends_at is None else ((certificate, ends_at),), exchange)
 
     return (
         Job(name="expiries", every=LOOK_AT_KEYS_EVERY, run=tell_expiries),

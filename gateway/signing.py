@@ -24,27 +24,28 @@ class Signing:
         self._signer: LogSigner | None = None
         self._one = asyncio.Lock()
 
-    async def look(self, exchange: Exchange) -> None:
-        """What the log has grown by is verified, appended to the signer's own tree, and signed; else an alarm."""
+    async def look(self, exchange: Exchange) -> bool:
+        """What the log has grown by is verified, appended to the signer's own tree, and signed; False, and an alarm, where
+        it is not what was written."""
         async with self._one:
             try:
                 if self._signer is None:
                     self._signer = self._make()
                 grown = await asyncio.to_thread(self._signer.advance)
             except LogInconsistentError as error:
-                exchange.alarm("log-inconsistent", {"cause": str(error)})
-                return
+                exchange.tell("log-inconsistent", "signer", {"cause": str(error)}, exchange.clock())
+                return False
             if grown is None:
-                return
+                return True
             at = int(exchange.clock().timestamp())
             signing = exchange.ring().log(at)
             if signing.origin != grown.origin:
-                exchange.alarm(
-                    "log-unsigned", {"rule": "no log key for this epoch: keys request, root sign, keys publish"}
-                )
-                return
+                rule = "no log key for this epoch: keys request, root sign, keys publish"
+                exchange.tell("log-unsigned", grown.origin, {"rule": rule}, exchange.clock())
+                return True
             key = NoteKey(name=signing.origin, public=signing.key.public.raw)
             note = sign_checkpoint(grown, key, signing.key.sign)
             await exchange.store.write(
                 PutCheckpoint(size=grown.size, root=grown.root, note=note.decode(), signed_at=at)
             )
+            return True

@@ -11,12 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from gateway.certificates import CertificateError, read_chain
 from gateway.readiness import Process
-
-INCONSISTENT: Final = "log-inconsistent"  # the signer's alarm
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +26,6 @@ class Vitals:
     floor: int
     certificate: Path
     writes: Callable[[], int]
-    alarms: Callable[[str], int]  # how many of a code were raised
     stopping: bool = False
     _verified_at: int | None = None
     _intact: bool = True
@@ -39,11 +35,9 @@ class Vitals:
     def __post_init__(self) -> None:
         self._began = self.clock()
 
-    async def look_at_log(self, look: Callable[[], Awaitable[None]]) -> None:
+    async def look_at_log(self, look: Callable[[], Awaitable[bool]]) -> None:
         """Let the signer look, and remember whether it found the log as it was written."""
-        before = self.alarms(INCONSISTENT)
-        await look()
-        self._intact = self.alarms(INCONSISTENT) == before
+        self._intact = await look()
         if self._intact:
             self._verified_at = int(self.clock().timestamp())
 
@@ -58,13 +52,14 @@ class Vitals:
             free=shutil.disk_usage(self.folder).free,
             floor=self.floor,
             writes=self.writes(),
-            certificate_ends=self._certificate_ends(),
+            certificate_ends=self.certificate_ends(),
         )
 
     def _drift(self) -> int:
         return round((self.clock() - self._began).total_seconds() - (time.monotonic() - self._steady))
 
-    def _certificate_ends(self) -> int | None:
+    def certificate_ends(self) -> int | None:
+        """When the certificate ends, in seconds since 1970; None where it cannot be read."""
         try:
             return read_chain(self.certificate.read_bytes()).ends
         except (OSError, CertificateError):

@@ -15,7 +15,7 @@ from sqlalchemy import Select, case, column, func, select, table
 
 from gateway.core.errors import ReceiptRejectedError
 from gateway.core.receipt import read_receipt
-from gateway.ports import Noted, Pile, Quorum, Standing
+from gateway.ports import Noted, Pile, Standing
 from gateway.store.cells import as_blob
 from gateway.store.readers import Rows
 from gateway.store.schema import (
@@ -56,7 +56,6 @@ def read(rows: Rows, now: datetime) -> Standing:
         signed_at=newest[0]["signed_at"] if newest else None,
         ahead=_ahead(rows),
         differences=rows(select(func.count().label("n")).select_from(statement_difference))[0]["n"],
-        quorum=Quorum(configured=0, reached_at=None),
     )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from cryptography import x509
-
 from gateway.core.errors import SafehandError
 
 
@@ -36,11 +34,3 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             f"{certificate}, {key}: must be a certificate chain and its private key, in PEM and without a passphrase"
         ) from error
     return context
-
-
-def certificate_end(certificate: Path) -> int | None:
-    """Return when the first certificate of a PEM file ends, in seconds since 1970; None where the file cannot be read."""
-    try:
-        return int(x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp())
-    except (OSError, ValueError):
-        return None

@@ -80,7 +80,6 @@ async def test_a_new_store_has_its_first_entry_and_nothing_else(subject: Subject
     found = await subject.standing()
     assert (found.piles, found.held, found.owed, found.owed_since, found.ahead) == ((), {}, {}, None, {})
     assert (found.log_size, found.log_at, found.checkpoint, found.signed_at) == (1, seconds(), None, None)
-    assert (found.quorum.configured, found.quorum.reached_at) == (0, None)
 
 
 async def test_messages_are_counted_by_direction_partner_and_state(subject: Subject) -> None:

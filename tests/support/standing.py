@@ -12,7 +12,7 @@ from gateway.core.commands import LogEntry
 from gateway.core.errors import ReceiptRejectedError
 from gateway.core.lifecycle import ReceiptEvent, State
 from gateway.core.receipt import read_receipt
-from gateway.ports import Noted, Pile, Quorum, Standing
+from gateway.ports import Noted, Pile, Standing
 
 if TYPE_CHECKING:
     from tests.support.memory import Memory
@@ -39,7 +39,6 @@ def standing(memory: Memory, now: datetime) -> Standing:
         signed_at=None if newest is None else newest.signed_at,
         ahead=_ahead(memory),
         differences=len(memory.stated.noted),
-        quorum=Quorum(configured=0, reached_at=None),
     )
 
 

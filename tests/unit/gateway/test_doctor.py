@@ -78,7 +78,7 @@ def make_condition(**changes: Any) -> Condition:
         signed_at=NOW - 3,
         differences=0,
         witnesses=3,
-        quorum_at=NOW - 30,
+        unwitnessed_since=None,
     )
     return replace(sound, **changes)
 
@@ -206,7 +206,7 @@ CASES: dict[str, dict[str, Any]] = {
     "space.full": {"free": 63 * MIB},
     "space.low": {"free": 255 * MIB},
     "witness.none": condition(witnesses=0),
-    "witness.no-quorum": condition(quorum_at=NOW - 61 * MINUTE),
+    "witness.no-quorum": condition(unwitnessed_since=NOW - 61 * MINUTE),
     "condition.unread": {"condition": None, "unread": "row.tampered"},
 }
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 
-from gateway.demo.tls import make_authority, write_certificate
 from gateway.expiries import Told, certificate_expiry, own_expiries, partner_expiries
-from gateway.web.tls import certificate_end
 from keys.listed import DAY
 from tests.support.exchange import make_town
 from tests.support.keys import NOW, make_bundle, make_revocation
@@ -69,11 +66,3 @@ def test_sentence_names_the_day_and_the_mend() -> None:
     assert found.sentence() == (
         "certificate tls.crt ends on 2027-02-01: put a new certificate and key in place and restart"
     )
-
-
-def test_end_of_a_certificate_is_read_from_its_file(tmp_path: Path) -> None:
-    now = datetime.fromtimestamp(NOW, tz=UTC)
-    certificate, _ = write_certificate(make_authority(now, timedelta(days=3)), tmp_path)
-    assert certificate_end(certificate) == NOW + 3 * DAY
-    certificate.write_text("no certificate")
-    assert certificate_end(certificate) is certificate_end(tmp_path / "none") is None
