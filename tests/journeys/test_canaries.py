@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
@@ -265,6 +266,7 @@ def malformed_http(world: World) -> None:
             site.hear(f"exchange of {site.org}", say_raw((LOOPBACK, site.listen), data, context))
             site.hear(f"metrics of {site.org}", say_raw((LOOPBACK, site.metrics), data))
             site.hear(f"admin of {site.org}", say_raw(site.home.socket, data))
+            site.hear(f"api of {site.org}", say_raw((LOOPBACK, site.api), data))
 
 
 def _requests() -> Iterator[bytes]:
@@ -326,6 +328,113 @@ def _requests() -> Iterator[bytes]:
     yield f"POST {posts[3]} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}".encode()
 
 
+SCOPES = ("send", "read", "open", "agreements", "protect")
+
+
+def case_system(world: World) -> None:
+    """Everything that a case system can ask, rightly and wrongly; it hears of events by webhook."""
+    kc, hants = world.both
+    tokens = {}
+    for site in world.both:
+        out = site.folder / "token"
+        out.unlink(missing_ok=True)
+        scopes = [part for scope in SCOPES for part in ("--scope", scope)]
+        site.run("token", "create", "--name", "case-system", "--role", "officer", *scopes, "--out", str(out), *BY)
+        tokens[site.org] = {"Authorization": f"Bearer {out.read_text().strip()}", "Content_Type": "application/json"}
+    mine, theirs = tokens[kc.org], tokens[hants.org]
+    request = {"partner": hants.org, "type": "cme.transfer", "facts": {"urgency": "routine"}, "body": canary.transfer()}
+    status, sent = kc.call("POST", "/messages", json.dumps(request).encode(), Idempotency_Key="c-1", **mine)
+    assert status == 202
+    kc.reaches(sent["id"], "delivered")
+    place = f"/inbox/{kc.org}/{sent['id']}"
+    assert (
+        hants.call("GET", f"{place}/content", shows_a_body=True, **theirs)[1]["body"]["child"]["name"]["family"]
+        == FAMILY
+    )
+    assert hants.call("POST", f"{place}/taken", b"{}", Idempotency_Key="c-2", **theirs)[0] == 200
+    assert hants.call("POST", f"{place}/opened", b'{"role":"officer"}', Idempotency_Key="c-3", **theirs)[0] == 200
+    for path in (
+        f"/messages/{sent['id']}",
+        "/inbox?limit=50",
+        "/events?limit=100",
+        "/agreements",
+        "/protection",
+        "/status",
+    ):
+        kc.call("GET", path, **mine)
+        hants.call("GET", path, **theirs)
+    _wrong_requests(kc, hants, mine)
+    wait_for(lambda: all(receiver.heard for receiver in world.receivers), "both case systems hear of events")
+    for site in world.both:
+        for token in site.ask("token", "list"):
+            site.run("token", "revoke", token["id"], *BY)
+
+
+def _wrong_requests(kc: Site, hants: Site, mine: dict[str, str]) -> None:
+    spaced = STAFF.replace(" ", "%20")
+    for path in (
+        f"/{FAMILY}",
+        f"/messages/{FAMILY}",
+        f"/inbox/{FAMILY}/{UPN}",
+        f"/inbox?after={FAMILY}",
+        f"/events?{FAMILY}={spaced}",
+    ):
+        kc.call("GET", path, **mine)
+        kc.call("POST", path, f'{{"{FAMILY}":"{GIVEN}"}}'.encode(), Idempotency_Key=FAMILY, **mine)
+        kc.call("GET", path, Authorization=f"Bearer {FAMILY}")
+    known = {"partner": hants.org, "type": "cme.transfer", "facts": {"urgency": "routine"}, "body": canary.transfer()}
+    bodies: tuple[object, ...] = (
+        known | {"body": canary.transfer() | {FAMILY: GIVEN}},
+        known | {FAMILY: REMARK},
+        known | {"type": FAMILY},
+        known | {"partner": FAMILY.lower()},
+        known | {"facts": {FAMILY: GIVEN}},
+        known | {"thread": UPN},
+        [FAMILY],
+        FAMILY,
+    )
+    for number, body in enumerate(bodies):
+        for path in ("/messages", "/enquiries", "/protection", "/protection/removals"):
+            data = json.dumps(body).encode()
+            kc.call("POST", path, data, Idempotency_Key=f"w-{number}", **mine)
+    for data in (f'{{"{FAMILY}'.encode(), FAMILY.encode("utf-16"), b""):
+        kc.call("POST", "/messages", data, Idempotency_Key="w-x", **mine)
+    kc.call("POST", "/messages", FAMILY.encode(), Idempotency_Key=STAFF, **(mine | {"Content_Type": f"text/{GIVEN}"}))
+
+
+def service_messages(world: World) -> None:
+    """Asked, corrected, withdrawn, destroyed, with the names of who did it."""
+    kc, hants = world.both
+    sent = kc.send(hants, "cme.transfer", canary.transfer(), *BY)
+    kc.reaches(sent, "delivered")
+    hants.run("inbox", "take", sent, *BY)
+    hants.run("service", "question", sent, "--path", "child.upn", "--reason", "missing", *BY, expect=None)
+    values = kc.file("values.json", {"child": {"name": {"family": FAMILY, "given": ADULT}}})
+    kc.run("service", "correct", sent, "--path", "child.name.given", "--values", values, *BY, expect=None)
+    kc.run("service", "withdraw", sent, "--reason", "wrong-child", *BY)
+    wait_for(lambda: bool(hants.ask("breach", "list")), "the breach is told")
+    hants.run("inbox", "destroy", sent, *BY)
+    for site in world.both:
+        for command in (("service", "list"), ("breach", "list"), ("status",)):
+            site.run(*command)
+
+
+def evidence(world: World) -> None:
+    """The log exported, proven, verified and witnessed; backed up while it runs."""
+    kc = world.kc
+    out, copy = kc.folder / "export", kc.folder / "backup"
+    kc.run("log", "export", "--out", str(out), *BY)
+    kc.run("log", "verify", str(out), expect=None)  # a young log may wait for its witness
+    kc.run("log", "prove", "--index", "0", "--out", str(kc.folder / "one.proof"))
+    kc.run("backup", "--out", str(copy))
+    for path in (*out.rglob("*"), *copy.rglob("*"), kc.folder / "one.proof"):
+        world.hear(f"the name of {path.name}", path.name.encode())
+        if path.is_file():
+            world.hear(path.name, path.read_bytes())
+    shutil.rmtree(out)
+    shutil.rmtree(copy)
+
+
 def everything_shown(world: World) -> None:
     """Every command that only shows something, beside the running gateways; their logs verify."""
     for site in world.both:
@@ -350,6 +459,9 @@ JOURNEYS: tuple[Journey, ...] = (
     every_command,
     every_act,
     malformed_http,
+    case_system,
+    service_messages,
+    evidence,
     everything_shown,
 )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import http.server
 import json
 import shutil
 import socket
@@ -98,6 +100,33 @@ class Recorder:
         writer.close()
 
 
+class Receiver:
+    """A case system that takes every event, and hears all of it; `heard` counts them."""
+
+    def __init__(self, name: str, port: int, hear: Hear) -> None:
+        self.heard = 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(handler) -> None:  # noqa: N805 - the library's name, and two selves
+                body = handler.rfile.read(int(handler.headers["Content-Length"]))
+                hear(f"event to {name}", str(handler.headers).encode() + body)
+                self.heard += 1
+                handler.send_response(204)
+                handler.end_headers()
+
+            def log_message(handler, *_: object) -> None:  # noqa: N805 - two selves
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer((LOOPBACK, port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(PATIENCE)
+
+
 @dataclass
 class Site:
     """One council: its home, its ports, its process, and what it logged."""
@@ -109,6 +138,8 @@ class Site:
     public: int = field(default_factory=free_port)
     listen: int = field(default_factory=free_port)
     metrics: int = field(default_factory=free_port)
+    api: int = field(default_factory=free_port)
+    receiver: int = field(default_factory=free_port)  # where its case system listens for events
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -179,6 +210,20 @@ class Site:
                 process.stdout.close()
                 process.wait(PATIENCE)
 
+    def call(
+        self, method: str, path: str, body: bytes | None = None, *, shows_a_body: bool = False, **headers: str
+    ) -> tuple[int, Any]:
+        """Ask the listener of case systems; hear the whole answer."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.api, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            given = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, f"/api/v1{path}", body=body, headers=given)
+            answer = connection.getresponse()
+            data = answer.read()
+        if not shows_a_body:
+            self.hear(f"api of {self.org}", str(answer.getheaders()).encode() + data)
+        return answer.status, json.loads(data) if data else None
+
     def page(self, path: str) -> tuple[int, str]:
         """Ask the listener of whoever watches."""
         try:
@@ -199,6 +244,7 @@ class World:
     authority: Authority
     said: list[tuple[str, bytes]] = field(default_factory=list, repr=False)
     recorders: list[Recorder] = field(default_factory=list, repr=False)
+    receivers: list[Receiver] = field(default_factory=list, repr=False)
     kc: Site = field(init=False)
     hants: Site = field(init=False)
 
@@ -269,6 +315,11 @@ class World:
             "--listen", f"{LOOPBACK}:{site.listen}", "--metrics-listen", f"{LOOPBACK}:{site.metrics}",
             "--allow-private", "127.0.0.0/8", "--ca-file", "secrets/ca.crt", *site.secret,
         )  # fmt: skip
+        site.run("webhook", "secret", "--out", str(site.home.secrets / "events.whsec"))
+        with site.home.config.open("a") as config:
+            config.write(f'[api]\nlisten = "{LOOPBACK}:{site.api}"\n[[webhook]]\nname = "case-system"\n')
+            config.write(f'url = "http://{LOOPBACK}:{site.receiver}/"\nsecret = "secrets/events.whsec"\n')
+        self.receivers.append(Receiver(site.org, site.receiver, self.hear))
         shutil.copyfile(ca, site.home.secrets / "ca.crt")
         for path, name in zip(make_cert(self.authority, site.home.secrets), ("tls.crt", "tls.key"), strict=True):
             path.rename(site.home.secrets / name)
@@ -298,8 +349,8 @@ class World:
     def close(self) -> None:
         for site in self.both:
             site.stop()
-        for recorder in self.recorders:
-            recorder.stop()
+        for ended in (*self.recorders, *self.receivers):
+            ended.stop()
 
 
 def wait_for(look: Callable[[], bool], what: str) -> None:
