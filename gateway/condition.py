@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from contracts.lifecycle import terms_of
-from gateway import governing, quorum
+from gateway import governing, quorum, receipt_proofs
+from gateway.core.service import BreachState
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange, Partner, Pile, Standing
 from keys.bundle import KeyBundle
@@ -62,6 +63,11 @@ class AgreementCondition:
     review_by: date
 
 
+OVERDUE: Final = ("answers-owed", "answers-awaited", "breaches-open", "receipts-unproven")
+"""What may not be forgotten: answers to service messages past their day, breaches without a decision, receipts whose entries
+should have been proven by now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """One look at everything; `at` in seconds. `bundle_ends` is None before a first bundle is published, `missing` are the
@@ -87,6 +93,7 @@ class Condition:
     signed_at: int | None
     differences: int
     witnesses: int
+    overdue: Mapping[str, int]  # of each of `OVERDUE`, how many
     unwitnessed_since: int | None  # when the first checkpoint beyond what a quorum cosigned was signed
 
     def count(self, direction: str, *states: str) -> int:
@@ -133,7 +140,17 @@ async def read(exchange: Exchange) -> Condition:
         differences=standing.differences,
         witnesses=vouched.witnesses,
         unwitnessed_since=vouched.since,
+        overdue=await _overdue(now, exchange),
     )
+
+
+async def _overdue(now: datetime, exchange: Exchange) -> Mapping[str, int]:
+    own = exchange.own.id
+    late = [one for one in await exchange.service.duties(settled=False) if one.overdue(now)]
+    breaches = [one for one in await exchange.service.breaches() if one.state is BreachState.OPEN]
+    unproven = [await receipt_proofs.overdue(org, now, exchange) for org in await exchange.witnesses.unproven_from()]
+    awaited = sum(one.asked.sender == own for one in late)
+    return dict(zip(OVERDUE, (len(late) - awaited, awaited, len(breaches), sum(unproven)), strict=True))
 
 
 def _roles(bundle: KeyBundle) -> tuple[Role, ...]:

@@ -103,6 +103,7 @@ class Facts:
     sqlite_sound: bool
     found: bool = True
     too_deep: bool = False
+    restored: bool = False
     open_to_others: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     missing_files: tuple[str, ...] = ()
@@ -162,6 +163,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "home.foreign": _wrong("a file belongs to somebody else", "chown it to the account that runs the gateway"),
     "home.incomplete": _wrong("a file is missing", "put it back from a backup; safehand init makes a new home"),
     "home.root-keystore": _wrong("a root keystore lies in the home", "move it away from this machine; serve refuses"),
+    "home.restored": _warning("this home was made of a backup, and not every partner has answered since", "leave it running; docs/operators.md, disaster recovery"),
     "config.wrong": _wrong("config.toml is not in order", "mend the key that is named; every fault is listed"),
     "keystore.closed": _wrong("a keystore does not open", "put keystore and passphrase file back from a backup"),
     "database.absent": _wrong("there is no database", "safehand db upgrade, or put it back from a backup"),
@@ -223,6 +225,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "clock.partners": _warning("the clock differs from a partner's", "compare both with NTP: 300 seconds are the limit"),
     "space.full": _wrong("there is too little free space: nothing is written", "make room; it goes on by itself"),
     "space.low": _warning("free space is near the floor", "make room"),
+    "answers.owed": _warning("answers to service messages are overdue", "safehand service list, then service ack"),
+    "answers.awaited": _warning("partners owe answers to service messages", "safehand service list; ring the partner"),
+    "breaches.open": _wrong("a breach is not decided", "safehand breach list, then breach decide: within 72 hours"),
+    "receipts.unproven": _wrong("a partner did not prove its receipts within a day", "speak to the partner; compare both logs; keep everything", integrity=True),
     "witness.none": _warning("no witness is configured", "let partners, or a device of the DPO's, witness the log"),
     "witness.no-quorum": _warning("the witnesses have not signed lately", "are they reachable?"),
     "condition.unread": _wrong("the store could not be read", "see the code that is named, and what was logged"),
@@ -251,6 +257,7 @@ def _of_condition(facts: Facts, condition: Condition) -> Iterator[Finding]:
     yield from _waiting(condition)
     yield from _clock(condition)
     yield from _witnesses(condition)
+    yield from _overdue(condition)
 
 
 def _found(code: str, words: str) -> Finding:
@@ -283,6 +290,7 @@ def _home(facts: Facts) -> list[Finding]:
     found += [_found("home.root-keystore", f"{name} lies in this home") for name in facts.roots]
     found += [_found("home.open", f"{name} is open to its group or to others") for name in facts.open_to_others]
     found += [_found("home.foreign", f"{name} belongs to another account") for name in facts.foreign]
+    found += [_found("home.restored", "data/restored is still there")] if facts.restored else []
     found += [_found("home.incomplete", f"{name} is missing") for name in facts.missing_files]
     return _or_ok(found, "home", "the home is complete, and nobody else's to read")
 
@@ -494,6 +502,20 @@ def _log(facts: Facts, condition: Condition) -> list[Finding]:
         found.append(_found("statements.differ", f"{condition.differences} differences between statements and the log"))
     words = f"{condition.log_size} entries; the newest checkpoint has {signed}, and is {_length(age)} old"
     return _or_ok(found, "log", words if condition.log_size else "the log is empty")
+
+
+_OVERDUE: Final[Mapping[str, str]] = {
+    "answers-owed": "answers.owed",
+    "answers-awaited": "answers.awaited",
+    "breaches-open": "breaches.open",
+    "receipts-unproven": "receipts.unproven",
+}
+
+
+def _overdue(condition: Condition) -> Iterator[Finding]:
+    for what, code in _OVERDUE.items():
+        if count := condition.overdue.get(what, 0):
+            yield _found(code, f"{count} of them")
 
 
 def _witnesses(condition: Condition) -> Iterator[Finding]:

@@ -124,6 +124,7 @@ def _files(home: Home) -> dict[str, Any]:
     expected = (*secrets, home.secrets / "agreement.keystore")
     return {
         "too_deep": _is_too_deep(home),
+        "restored": home.restored.exists(),
         "open_to_others": tuple(open_to_others),
         "foreign": tuple(foreign),
         "missing_files": tuple(str(path.relative_to(home.path)) for path in expected if not path.is_file()),
@@ -168,7 +169,10 @@ def _tls(home: Home, settings: Settings) -> Tls:
 
 
 def _listeners(settings: Settings, *, running: bool) -> Iterator[Listener]:
-    for key, (host, port) in (("listen", settings.listen), ("metrics.listen", settings.metrics_listen)):
+    addresses = [("listen", settings.listen), ("metrics.listen", settings.metrics_listen)]
+    if settings.api is not None:
+        addresses.append(("api.listen", settings.api.listen))
+    for key, (host, port) in addresses:
         yield Listener(key=key, host=host, port=port, state=_address(host, port, running=running))
 
 

@@ -81,6 +81,7 @@ class Meters:
         self._differences = self._gauge(
             "statement_differences", "Differences ever found between partners' daily statements and our log."
         )
+        self._overdue = self._gauge("overdue", "What a person must not forget, past its day.", "what")
         self._witnesses = self._gauge("witnesses", "Witnesses configured.")
         self._quorum_age = self._gauge(
             "witness_quorum_age_seconds", "For how long the log has been ahead of what a quorum of witnesses cosigned."
@@ -177,6 +178,8 @@ class Meters:
             self._signed_size.set(condition.checkpoint_size or 0)
             self._signed_age.set(_since(condition.signed_at, at))
             self._differences.set(condition.differences)
+            for what, count in condition.overdue.items():
+                self._overdue.labels(what).set(count)
             self._witnesses.set(condition.witnesses)
             self._quorum_age.set(0 if condition.unwitnessed_since is None else at - condition.unwitnessed_since)
         self._verified_age.set(_since(process.verified_at, at))

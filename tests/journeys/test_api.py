@@ -41,7 +41,7 @@ def running(operator: Operator) -> Iterator[Running]:
         home = folder / "home"
         shutil.copytree(operator.home, home)
         certificate, key = make_cert(authority, folder)
-        api, exchange = free_port(), free_port()
+        api, exchange, metrics = free_port(), free_port(), free_port()
         config = home / "config.toml"
         lines = [line for line in config.read_text().splitlines() if not line.startswith("listen = ")]
         head, _, tables = "\n".join(lines).partition("\n[")
@@ -49,10 +49,17 @@ def running(operator: Operator) -> Iterator[Running]:
         (home / "secrets/tls.key").write_bytes(key.read_bytes())
         config.write_text(
             f'{head}\nlisten = "127.0.0.1:{exchange}"\n[{tables}\n[api]\nlisten = "{BESIDE_LOOPBACK}:{api}"\n'.replace(
-                "[metrics]\n", f'[metrics]\nlisten = "127.0.0.1:{free_port()}"\n'
+                "[metrics]\n", f'[metrics]\nlisten = "127.0.0.1:{metrics}"\n'
             )
         )
-        council = Council(org="la-207", name="Council A", folder=folder, port=exchange, console=Console(quiet=True))
+        council = Council(
+            org="la-207",
+            name="Council A",
+            folder=folder,
+            port=exchange,
+            metrics=metrics,
+            console=Console(quiet=True),
+        )
         council.start()
         try:
             trusting = ssl.create_default_context(cafile=str(authority.write(folder)))
@@ -126,8 +133,10 @@ def test_address_that_another_process_has_is_named_by_its_key(running: Running, 
     shutil.copytree(operator.home, home)
     shutil.copytree(running.council.home.path / "secrets", home / "secrets", dirs_exist_ok=True)
     config = (running.council.home.path / "config.toml").read_text()
-    (home / "config.toml").write_text(
-        config.replace(f'listen = "127.0.0.1:{running.council.port}"', f'listen = "127.0.0.1:{free_port()}"', 1)
-    )
+    for taken in (running.council.port, running.council.metrics):
+        config = config.replace(f'listen = "127.0.0.1:{taken}"', f'listen = "127.0.0.1:{free_port()}"', 1)
+    (home / "config.toml").write_text(config)
     refused = operator.serve(home)
-    assert (refused.returncode, f"api.listen: cannot listen at {BESIDE_LOOPBACK}" in refused.stderr) == (2, True)
+    assert (refused.returncode, f"api.listen: cannot listen at {BESIDE_LOOPBACK}" in refused.stderr) == (2, True), (
+        refused.stderr
+    )

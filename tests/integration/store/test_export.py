@@ -10,6 +10,7 @@ import pytest
 
 from contracts.events import Action
 from gateway import entries
+from gateway.core import deciding
 from gateway.core.commands import AddBundle
 from gateway.core.errors import LogInconsistentError
 from gateway.core.witnessing import CosignatureRow, KeepCosignatures
@@ -119,7 +120,12 @@ async def test_a_log_whose_key_changed_lists_both_keys_newest_first(town: Town, 
     first = bundle_of(A)
     jws = make_jws(follow(first, keys=(*first.keys, entry)))
     second = accept_bundle(jws, org=A, history=(first,), foreign=frozenset(), now=NOW)
-    logged = entries.about_own(a.exchange.journal, "key-bundle", a.clock(), entries.Circumstance())
+    logged = entries.about_own(
+        a.exchange.journal,
+        "key-bundle-published",
+        a.clock(),
+        entries.Circumstance(rows=deciding.of_bundle(org=A, seq=2, jws=jws)),
+    )
     await a.exchange.store.write(AddBundle(org=A, seq=2, jws=jws, fetched_at=NOW, broadcast_to=(), entry=logged))
     a.ring = KeyRing(bundle=second, secrets=(*make_secrets(A), StoredKey(Role.LOG, later)))
     await a.exchange.sign_log()
@@ -163,5 +169,6 @@ async def test_openings_that_were_erased_or_spoilt_are_not_in_the_export(town: T
         "UPDATE log_detail SET value = zeroblob(60) WHERE entry_idx = 4",
     )
     exported = write_export(A, a.path, tmp_path / "out")
-    indices = [json.loads(line)["index"] for line in (tmp_path / "out" / "openings.jsonl").read_bytes().splitlines()]
-    assert (exported.openings, exported.unreadable, indices) == (len(indices), 1, [2, 5])
+    openings = [json.loads(line) for line in (tmp_path / "out" / "openings.jsonl").read_bytes().splitlines()]
+    indices = [one["index"] for one in openings if one["field"] == "by"]
+    assert (exported.openings, exported.unreadable, indices) == (len(openings), 1, [2, 5])

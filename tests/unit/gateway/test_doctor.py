@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.strict import Problem
-from gateway.condition import AgreementCondition, Condition, KeyCondition, PartnerCondition
+from gateway.condition import OVERDUE, AgreementCondition, Condition, KeyCondition, PartnerCondition
 from gateway.doctor import KINDS, Facts, Keystore, Listener, Memory, Tls, Watched, examine
 from gateway.ports import Pile
 
@@ -79,6 +79,7 @@ def make_condition(**changes: Any) -> Condition:
         differences=0,
         witnesses=3,
         unwitnessed_since=None,
+        overdue=dict.fromkeys(OVERDUE, 0),
     )
     return replace(sound, **changes)
 
@@ -205,6 +206,11 @@ CASES: dict[str, dict[str, Any]] = {
     "clock.partners": partner(ahead=-61),
     "space.full": {"free": 63 * MIB},
     "space.low": {"free": 255 * MIB},
+    "answers.owed": condition(overdue={"answers-owed": 1}),
+    "answers.awaited": condition(overdue={"answers-awaited": 1}),
+    "breaches.open": condition(overdue={"breaches-open": 1}),
+    "receipts.unproven": condition(overdue={"receipts-unproven": 1}),
+    "home.restored": {"restored": True},
     "witness.none": condition(witnesses=0),
     "witness.no-quorum": condition(unwitnessed_since=NOW - 61 * MINUTE),
     "condition.unread": {"condition": None, "unread": "row.tampered"},
