@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from adapters.port import DeliveryError, Handover, Parcel
 from contracts.breach import ContractBreachError
 from contracts.check import ProtectedKind
+from contracts.names import SERVICE_TYPES
 from gateway import circumstances, entries, governing, kinds, quorum, receipts
 from gateway.core import commands, receipt, retry
 from gateway.core.errors import (
@@ -131,9 +132,9 @@ def _own_key_obstacles(message: OutboundMessage, ring: KeyRing, now: datetime) -
 
 
 async def _unwitnessed(message: OutboundMessage, now: datetime, exchange: Exchange) -> tuple[str, ...]:
-    """A new routine message waits while nobody could tell if our log were rewritten; nothing more urgent ever does, and
-    nothing that the partner may have received already (log A4)."""
-    if message.urgency != "routine" or message.attempts:
+    """A new routine record waits while nobody could tell if our log were rewritten; nothing more urgent ever does, nothing
+    that the partner may have received already (log A4), and no service message: a withdrawal keeps harm small."""
+    if message.urgency != "routine" or message.attempts or message.type in SERVICE_TYPES:
         return ()
     return (quorum.UNWITNESSED,) if await quorum.holds_routine(exchange, now) else ()
 

@@ -346,8 +346,18 @@ class Seeds(Protocol):
 class Statements(Protocol):
     """Daily statements of both sides (`direction` out: ours, in: the partner's), and how they compare with the log."""
 
-    async def last(self, direction: str, partner: str) -> KeptStatement | None: ...
-    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None: ...
+    async def last(self, direction: str, partner: str) -> KeptStatement | None:
+        """The newest of the highest number."""
+        ...
+
+    async def numbered(self, direction: str, partner: str, n: int) -> tuple[KeptStatement, ...]:
+        """Those of this number, the newest first: a partner that was restored numbers anew."""
+        ...
+
+    async def heard_until(self, partner: str) -> int | None:
+        """The latest `to` that the partner stated, under whatever number; None where it stated nothing."""
+        ...
+
     async def window(self, partner: str, after: int) -> Window | None:
         """What the log says of the partner from index `after` to the newest checkpoint (an earlier one where that would
         be too much for one statement); None while no checkpoint lies beyond `after`."""

@@ -105,17 +105,20 @@ async def _look_for_silence(partner: Partner, now: datetime, exchange: Exchange)
     at = now.timestamp()
     first = await exchange.statements.numbered("out", partner.org, 1)
     told = await exchange.statements.last("out", partner.org)
-    if first is None or told is None or at - told.to > (EVERY + ABSENCE).total_seconds():
+    if not first or told is None or at - told.to > (EVERY + ABSENCE).total_seconds():
         return  # we were away ourselves: what the partner said meanwhile is still on its way
-    heard = await exchange.statements.last("in", partner.org)
-    if at - (heard or first).to >= (EVERY + PATIENCE).total_seconds():
-        await _note(partner.org, Difference.UNANSWERED, str(heard.n if heard is not None else 0), now, exchange)
+    heard = await exchange.statements.heard_until(partner.org)
+    since = first[-1].to if heard is None else heard
+    if at - since >= (EVERY + PATIENCE).total_seconds():
+        await _note(partner.org, Difference.UNANSWERED, str(since), now, exchange)
 
 
 async def take(data: bytes, idempotency_key: str, http_org: str, exchange: Exchange) -> None:
     """Statement -> signatures and place verified -> kept and logged -> compared; a repeat changes nothing.
 
-    Raises StatementRejectedError, ConflictError (that n was used for other bytes), NotYetError (one before it is missing).
+    One that does not follow is kept all the same, told and logged: a partner that came back from a backup numbers anew, and
+    what it says must still be heard. Raises StatementRejectedError, ConflictError (its id was used for other bytes),
+    NotYetError (one before it is missing).
     """
     now = exchange.clock()
     claimed = daily.read_daily(data)
@@ -125,11 +128,15 @@ async def take(data: bytes, idempotency_key: str, http_org: str, exchange: Excha
     if (payload.org, payload.partner) != (http_org, exchange.own.id):
         raise daily.StatementRejectedError("of or to another organisation")
     partner = await _verify(claimed, now, exchange)
-    if await _held_already(claimed, exchange):
+    beside = await exchange.statements.numbered("in", partner.org, payload.n)
+    if any(one.data == data for one in beside):
         return
-    last = await exchange.statements.last("in", partner.org)
-    _check_place(payload, last, partner, now, exchange)
+    if any(daily.read_daily(one.data).payload.id == payload.id for one in beside):
+        raise ConflictError("this statement's id was used for other bytes")
+    follows = not beside and _follows(payload, await exchange.statements.last("in", partner.org), now)
     await _keep("in", partner.org, payload, data, now, exchange)
+    if not follows:
+        await _note(partner.org, Difference.FORKED, str(payload.n), now, exchange)
     await compare(partner.org, payload.to, now, exchange)
 
 
@@ -145,7 +152,7 @@ async def compare(partner: str, stated_until: int, now: datetime, exchange: Exch
 
 async def _note(partner: str, difference: Difference, subject: str, now: datetime, exchange: Exchange) -> None:
     what = entries.Circumstance(outcome=difference.value)
-    if difference is Difference.UNANSWERED:
+    if difference in (Difference.UNANSWERED, Difference.FORKED):
         entry = entries.about_own(exchange.journal, "statement-differs", now, what, partner=partner)
     else:
         about = entries.About(
@@ -187,35 +194,17 @@ async def _verify(claimed: daily.ClaimedDaily, now: datetime, exchange: Exchange
     return partner
 
 
-async def _held_already(claimed: daily.ClaimedDaily, exchange: Exchange) -> bool:
-    payload = claimed.payload
-    held = await exchange.statements.numbered("in", payload.org, payload.n)
-    if held is None:
-        return False
-    if held.data != claimed.data:
-        exchange.alarm("statement-forked", {"partner": payload.org})
-        raise ConflictError("this statement's number was used for other bytes")
-    return True
-
-
-def _check_place(
-    payload: daily.StatementPayload, last: KeptStatement | None, partner: Partner, now: datetime, exchange: Exchange
-) -> None:
-    """It follows the last one held. A gap is waited for, and after two days told to a person instead."""
-    n, end = (last.n, last.to) if last is not None else (0, 0)
+def _follows(payload: daily.StatementPayload, last: KeptStatement | None, now: datetime) -> bool:
+    """Whether it continues the last one held. A gap is waited for; after two days it is one that does not follow."""
+    n = last.n if last is not None else 0
+    if payload.n > n + 1 and now.timestamp() - payload.to < PATIENCE.total_seconds():
+        raise NotYetError("a statement before it is missing")
     if payload.n != n + 1:
-        if payload.n <= n or now.timestamp() - payload.to < PATIENCE.total_seconds():
-            raise NotYetError("a statement before it is missing")
-        exchange.alarm("statement-gap", {"partner": partner.org})
-        return
+        return False
     if last is None:
-        return
-    if payload.prev != last.digest or payload.from_ != end:
-        exchange.alarm("statement-forked", {"partner": partner.org})
-        raise daily.StatementRejectedError("it does not follow the statement before it")
+        return True
     head = payload.head
-    if head.origin == last.head.origin and (
-        head.size < last.head.size or (head.size == last.head.size and head.root != last.head.root)
-    ):
-        exchange.alarm("statement-forked", {"partner": partner.org})
-        raise daily.StatementRejectedError("its log went back, or has two roots at one size")
+    same_log = head.origin == last.head.origin
+    went_back = same_log and head.size < last.head.size
+    two_roots = same_log and head.size == last.head.size and head.root != last.head.root
+    return payload.prev == last.digest and payload.from_ == last.to and not went_back and not two_roots

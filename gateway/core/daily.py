@@ -47,6 +47,7 @@ class Difference(StrEnum):
     CLAIMED_SENT = "claimed-sent"  # the partner holds a receipt of ours for what we do not have
     NOT_RECEIVED = "not-received"  # we hold a receipt for what the partner does not say it received
     NOT_SENT = "not-sent"  # we received what the partner does not say it sent
+    FORKED = "forked"  # a statement that does not follow the one before, or the second under one number
     UNANSWERED = "unanswered"  # the partner has stated nothing for two days
 
 
@@ -158,7 +159,8 @@ def ascending(items: Sequence[Item]) -> tuple[Item, ...]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepStatement(Command[bool]):
     """Keep a statement, ours (`dir` out: queued for the partner in the same transaction) or a verified one of the partner
-    (`dir` in: its lists are kept for comparison), and log it. False, changing nothing, where that n is held already."""
+    (`dir` in: its lists are kept for comparison), and log it. Another one under a number that is held is kept beside it.
+    False, changing nothing, where these bytes are held already."""
 
     dir: Literal["in", "out"]
     partner: str
@@ -174,7 +176,7 @@ class KeepStatement(Command[bool]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteDifference(Command[bool]):
-    """Log a difference found, once for each partner, kind and subject (a message id; for UNANSWERED the last n)."""
+    """Log a difference found, once for each partner, kind and subject (a message id; the number of a FORKED one; since when it is UNANSWERED)."""
 
     partner: str
     difference: Difference

@@ -444,7 +444,7 @@ statement: Final = Table(
     Column("dir", Text, primary_key=True),
     Column("partner", Text, primary_key=True),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
-    _text("digest"),
+    Column("digest", Text, primary_key=True),
     _number("to_at"),
     _text("origin"),
     _number("size"),
@@ -460,7 +460,7 @@ statement_item: Final = Table(
     Column("list", Text, primary_key=True),
     Column("message_id", Text, primary_key=True),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
-    _text("env"),
+    Column("env", Text, primary_key=True),
     CheckConstraint("list in ('sent', 'received', 'rejected')", name="list"),
 )
 statement_difference: Final = Table(

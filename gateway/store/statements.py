@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 
 from gateway.core.daily import (
     MOST_ITEMS,
@@ -20,6 +20,7 @@ from gateway.core.daily import (
     KeepStatement,
     KeptStatement,
     NoteDifference,
+    StatementPayload,
     Window,
     ascending,
 )
@@ -48,6 +49,9 @@ _LIST_OF: Final[Mapping[tuple[str, str], str]] = {
 }
 
 
+_NEWEST_FIRST: Final = (statement.c.n.desc(), statement.c.kept_at.desc(), statement.c.to_at.desc())
+
+
 # --- commands
 
 
@@ -55,7 +59,7 @@ def keep(tx: Transaction, keep: KeepStatement) -> bool:
     """One's own is queued for the partner, a partner's is laid open for comparison; each is logged."""
     payload = keep.payload
     same = and_(statement.c.dir == keep.dir, statement.c.partner == keep.partner, statement.c.n == payload.n)
-    if tx.read_touched(select(statement.c.n).where(same)):
+    if tx.read_touched(select(statement.c.n).where(same, statement.c.digest == keep.digest)):
         return False
     tx.insert(
         statement,
@@ -73,14 +77,24 @@ def keep(tx: Transaction, keep: KeepStatement) -> bool:
     if keep.dir == "out":
         owed.owe(tx, keep.partner, STATEMENT, keep.digest, keep.data, micros(keep.now))
     else:
-        lists = {"sent": payload.sent, "received": payload.received, "rejected": payload.rejected}
-        for name, items in lists.items():
-            for item in items:
-                tx.insert(
-                    statement_item, partner=keep.partner, list=name, n=payload.n, message_id=item.id, env=item.env
-                )
+        _lay_open(tx, keep.partner, payload)
     tx.append(keep.entry)
     return True
+
+
+def _lay_open(tx: Transaction, partner: str, payload: StatementPayload) -> None:
+    """Its lists, as rows; what another statement of this number said already stands there."""
+    said = tx.read_touched(
+        select(statement_item.c.list, statement_item.c.message_id, statement_item.c.env).where(
+            statement_item.c.partner == partner, statement_item.c.n == payload.n
+        )
+    )
+    known = {tuple(row) for row in said}
+    lists = {"sent": payload.sent, "received": payload.received, "rejected": payload.rejected}
+    for name, items in lists.items():
+        for item in items:
+            if (name, item.id, item.env) not in known:
+                tx.insert(statement_item, partner=partner, list=name, n=payload.n, message_id=item.id, env=item.env)
 
 
 def note_difference(tx: Transaction, note: NoteDifference) -> bool:
@@ -106,13 +120,20 @@ class StoredStatements:
 
     async def last(self, direction: str, partner: str) -> KeptStatement | None:
         rows = await self._reader.rows(
-            _of(direction, partner).order_by(statement.c.n.desc()).limit(1),
+            _of(direction, partner).order_by(*_NEWEST_FIRST).limit(1),
         )
         return _kept(rows[0]) if rows else None
 
-    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None:
-        rows = await self._reader.rows(_of(direction, partner).where(statement.c.n == n))
-        return _kept(rows[0]) if rows else None
+    async def numbered(self, direction: str, partner: str, n: int) -> tuple[KeptStatement, ...]:
+        rows = await self._reader.rows(_of(direction, partner).where(statement.c.n == n).order_by(*_NEWEST_FIRST))
+        return tuple(_kept(row) for row in rows)
+
+    async def heard_until(self, partner: str) -> int | None:
+        latest = select(func.max(statement.c.to_at).label("to_at")).where(
+            statement.c.dir == "in", statement.c.partner == partner
+        )
+        until: int | None = (await self._reader.rows(latest))[0]["to_at"]
+        return until
 
     async def window(self, partner: str, after: int) -> Window | None:
         def question(rows: Rows) -> Window | None:

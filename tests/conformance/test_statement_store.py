@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -211,9 +211,24 @@ async def test_the_last_statement_is_the_one_of_the_highest_number(subject: Subj
         await subject.store.write(make_keep(n))
     last, second = await subject.statements.last("in", PARTNER), await subject.statements.numbered("in", PARTNER, 2)
     assert last is not None
-    assert second is not None
-    assert (last.n, second.data) == (10, b"statement in 2")
-    assert await subject.statements.numbered("in", PARTNER, 3) is None
+    assert (last.n, [one.data for one in second]) == (10, [b"statement in 2"])
+    assert await subject.statements.numbered("in", PARTNER, 3) == ()
+    assert await subject.statements.heard_until(PARTNER) == seconds() + 10
+    assert await subject.statements.heard_until("la-999") is None
+
+
+async def test_another_statement_under_one_number_stands_beside_the_first(subject: Subject) -> None:
+    got = await received(subject)
+    one = make_keep(sent=(got,))
+    other = replace(
+        one, digest=digest(b"other"), data=b"other", now=at(5), entry=make_entry("statement-received", dir="own")
+    )
+    for command in (one, other, other):
+        await subject.store.write(command)
+    assert [kept.data for kept in await subject.statements.numbered("in", PARTNER, 1)] == [b"other", one.data]
+    last = await subject.statements.last("in", PARTNER)
+    assert last is not None
+    assert last.data == b"other"
 
 
 async def test_nothing_differs_where_both_say_the_same(subject: Subject) -> None:

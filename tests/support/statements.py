@@ -35,7 +35,7 @@ ANSWER = {"delivered": "received", "rejected": "rejected", "received": "sent", "
 class Stated:
     """What was stated by either side, and the differences noted."""
 
-    kept: dict[tuple[str, str, int], KeptStatement] = field(default_factory=dict)
+    kept: dict[tuple[str, str, int], list[KeptStatement]] = field(default_factory=dict)  # the newest last
     items: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)  # (partner, list, id) -> envelopes
     noted: set[tuple[str, Difference, str]] = field(default_factory=set)
 
@@ -43,10 +43,11 @@ class Stated:
 def keep(memory: Memory, command: KeepStatement) -> bool:
     payload, stated = command.payload, memory.stated
     place = (command.dir, command.partner, payload.n)
-    if place in stated.kept:
+    beside = stated.kept.setdefault(place, [])
+    if any(one.digest == command.digest for one in beside):
         return False
-    stated.kept[place] = KeptStatement(
-        n=payload.n, digest=command.digest, to=payload.to, head=payload.head, data=command.data
+    beside.append(
+        KeptStatement(n=payload.n, digest=command.digest, to=payload.to, head=payload.head, data=command.data)
     )
     if command.dir == "out":
         memory.owe(command.partner, "statement", command.digest, command.data, command.now)
@@ -72,13 +73,15 @@ class MemoryStatements:
     memory: Memory
 
     async def last(self, direction: str, partner: str) -> KeptStatement | None:
-        found = [
-            kept for (dir_, org, _), kept in self.memory.stated.kept.items() if (dir_, org) == (direction, partner)
-        ]
-        return max(found, key=lambda kept: kept.n, default=None)
+        of = [kept for (dir_, org, _), kept in self.memory.stated.kept.items() if (dir_, org) == (direction, partner)]
+        return max((kept[-1] for kept in of if kept), key=lambda one: one.n, default=None)
 
-    async def numbered(self, direction: str, partner: str, n: int) -> KeptStatement | None:
-        return self.memory.stated.kept.get((direction, partner, n))
+    async def numbered(self, direction: str, partner: str, n: int) -> tuple[KeptStatement, ...]:
+        return tuple(reversed(self.memory.stated.kept.get((direction, partner, n), [])))
+
+    async def heard_until(self, partner: str) -> int | None:
+        of = [kept for (dir_, org, _), kept in self.memory.stated.kept.items() if (dir_, org) == ("in", partner)]
+        return max((one.to for kept in of for one in kept), default=None)
 
     def _exchanged(self, partner: str) -> list[tuple[int, str, LogEntry, str]]:
         """(index, list, entry, envelope digest) of what the log says was exchanged with the partner."""

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("bytes", sa.LargeBinary(), nullable=False),
         sa.Column("kept_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("dir in ('in', 'out')", name=op.f("ck_statement_dir")),
-        sa.PrimaryKeyConstraint("dir", "partner", "n", name=op.f("pk_statement")),
+        sa.PrimaryKeyConstraint("dir", "partner", "n", "digest", name=op.f("pk_statement")),
     )
     op.create_table(
         "statement_item",
@@ -33,7 +33,7 @@ def upgrade() -> None:
         sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("env", sa.Text(), nullable=False),
         sa.CheckConstraint("list in ('sent', 'received', 'rejected')", name=op.f("ck_statement_item_list")),
-        sa.PrimaryKeyConstraint("partner", "list", "message_id", "n", name=op.f("pk_statement_item")),
+        sa.PrimaryKeyConstraint("partner", "list", "message_id", "n", "env", name=op.f("pk_statement_item")),
     )
     op.create_table(
         "statement_difference",
