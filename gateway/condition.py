@@ -182,8 +182,8 @@ def _partner(partner: Partner, standing: Standing, at: int) -> PartnerCondition:
         route=partner.route,
         reachable_by_telephone=sum(character.isdigit() for character in partner.duty_number) >= _DIGITS,
         fetched_at=partner.fetched_at,
-        bundle_ends=partner.newest.exp,
-        sealable_until=covered_until(partner.newest, Role.MESSAGE_KEM, at),
+        bundle_ends=partner.newest.exp if partner.bundles else 0,  # none: its rows were refused
+        sealable_until=covered_until(partner.newest, Role.MESSAGE_KEM, at) if partner.bundles else None,
         ahead=standing.ahead.get(partner.org),
     )
 

@@ -14,7 +14,7 @@ from typing import Literal, cast, get_args
 
 from msgspec import UNSET, UnsetType, structs
 
-from contracts.breach import Breach
+from contracts.breach import Breach, BreachCode
 from contracts.check import CheckedBody
 from gateway.core import deciding
 from gateway.core.commands import LogEntry, Opening
@@ -182,8 +182,16 @@ def _make(journal: Journal, kind: str, now: datetime, what: Circumstance, entry:
 
 def refs(breaches: Iterable[Breach]) -> tuple[BreachRef, ...]:
     """Return breaches as an entry names them: code and path, without the rule, each once, the first hundred."""
-    named = sorted({(str(b.code), b.path) for b in breaches})
+    named = sorted({(str(b.code), _logged(b)) for b in breaches})
     return tuple(BreachRef(code=code, path=path) for code, path in named[:MOST_BREACHES])
+
+
+def _logged(breach: Breach) -> str:
+    """The path, without a last name that the vocabulary does not have: it could be anybody's, and an entry stays for ever."""
+    if breach.code is not BreachCode.FIELD_UNKNOWN:
+        return breach.path
+    before, dot, name = breach.path.rpartition(".")
+    return f"{before}{dot}{name if name.startswith('?') else '?'}"
 
 
 def refs_told(breaches: Iterable[tuple[str, str]]) -> tuple[BreachRef, ...]:

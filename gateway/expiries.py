@@ -65,7 +65,7 @@ def own_expiries(newest: KeyBundle | None, now: int) -> tuple[Expiry, ...]:
 
 def partner_expiries(partners: Iterable[Partner], now: int) -> tuple[Expiry, ...]:
     """Return which verified partners' newest bundles end within 14 days."""
-    return _soon([("partner-bundle", p.org, p.newest.exp) for p in partners if p.verified_by], now)
+    return _soon([("partner-bundle", p.org, p.newest.exp) for p in partners if p.verified_by and p.bundles], now)
 
 
 def certificate_expiry(name: str, at: int, now: int) -> tuple[Expiry, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from contracts.check import ProtectedKind
+from contracts.shape import misshapen
 from gateway import entries, two_people
 from gateway.core import commands, deciding
 from gateway.core.errors import SubmissionRefusedError
@@ -70,6 +71,10 @@ async def _write(
 
 
 def _tags(child: Mapping[str, Any], exchange: Exchange) -> frozenset[bytes]:
+    """The tags of a child whose every member is as records have it: another form would be listed and never found again."""
+    known = exchange.vocabulary.tree.members["child"]
+    for breach in misshapen(known, child.get("child"), "child"):
+        raise SubmissionRefusedError("protection.child", breach.path, breach.rule)
     tags = exchange.tags(child)
     if not tags:
         rule = "needs a UPN, an NHS number, or family name, given name and date of birth"

@@ -48,7 +48,10 @@ async def witnesses(exchange: Exchange, now: datetime) -> tuple[Witness, ...]:
     found = [
         Witness(id=partner.org, prefix=f"{partner.newest.endpoints.witness}{PREFIX}", keys=keys)
         for partner in await exchange.partners.all()
-        if partner.verified_by and partner.org not in settings.without and partner.newest.endpoints.witness is not None
+        if partner.bundles
+        and partner.verified_by
+        and partner.org not in settings.without
+        and partner.newest.endpoints.witness is not None
         if partner.newest.current_at(at) and (keys := cosigner_keys(partner.newest.witness_keys(at)))
     ]
     found += [Witness(id=point.key.name, prefix=point.url, keys=(point.key,)) for point in settings.further]

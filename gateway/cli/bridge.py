@@ -20,7 +20,8 @@ import orjson
 
 from gateway.cli.ending import leave
 from gateway.cli.options import check_text
-from gateway.core.errors import BusyError, SubmissionRefusedError
+from gateway.core.errors import BusyError, SafehandError, SubmissionRefusedError
+from keys.errors import KeysError
 
 _WAIT = 120.0  # seconds for an act beside a running server
 
@@ -81,4 +82,9 @@ async def _act(home: Any, name: str, arguments: Mapping[str, Any]) -> bytes:
     failures: list[BaseException] = []
     with home.locked():
         async with app.open_exchange(home, failures.append) as running:
-            return await acts.perform(name, arguments, running.exchange)
+            await asyncio.to_thread(running.comparison.run)  # a row put back, or taken out, must not be decided by
+            try:
+                return await acts.perform(name, arguments, running.exchange)
+            finally:  # what was just logged is in the signer's memory: the database before it cannot be put back unseen
+                with contextlib.suppress(SafehandError, KeysError):
+                    await running.exchange.sign_log()

@@ -39,6 +39,14 @@ class BareHandler(web.RequestHandler):
         _log.info("request-malformed", status=status, exc_info=exc)
         return _Bare(status)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """An expectation that nobody has is refused by the library before any route, in words that repeat it."""
+        if resp.status == HTTPStatus.EXPECTATION_FAILED:
+            resp = _Bare(resp.status)
+        return await super().finish_response(request, resp, start_time)
+
 
 class Runner(web.AppRunner):
     """Runs an application without an access log; every listener of ours runs on one."""

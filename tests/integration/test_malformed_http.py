@@ -72,3 +72,15 @@ async def test_what_is_no_http_gets_a_bare_status(listener: object, data: bytes)
         assert re.fullmatch(rb"HTTP/1\.1 400 Bad Request", status), status
         assert {header.partition(b":")[0].lower() for header in headers} == ALLOWED
         assert body == b""
+
+
+@pytest.mark.parametrize("listener", [exchange, api, admin], ids=["exchange", "api", "admin"])
+@pytest.mark.parametrize("path", ["/", "/api/v1/messages", "/exchange/v1/messages", "/acts/status"])
+async def test_an_expectation_is_refused_without_being_repeated(listener: object, path: str) -> None:
+    assert callable(listener)
+    name = CANARY.decode()
+    data = f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: {name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with listener(data.encode()) as answer:
+        assert answer.startswith(b"HTTP/1.1 417 ")
+        assert CANARY not in answer
+        assert b"Server" not in answer

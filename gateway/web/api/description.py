@@ -82,6 +82,8 @@ def check_body(operation: Operation, body: Any) -> None:
 
 def fits(operation: Operation, kind: str, name: str, value: Any) -> bool:
     """Whether the value of a parameter is as described; `kind` is path, query or header."""
+    if isinstance(value, str) and not value.isascii():
+        return False  # bytes that were no text come as lone surrogates, and no parameter has any other character
     return bool(operation.parameters[kind, name].is_valid(value))
 
 

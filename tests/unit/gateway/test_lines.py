@@ -298,3 +298,21 @@ async def test_event_of_an_unverified_partner_is_not_kept() -> None:
 async def test_message_lives_as_long_as_the_shortest_of_its_limits(town: Town) -> None:
     answer = await submission(town.a.exchange)
     assert answer["expires_at"] == int(town.clock().timestamp()) + 30 * DAY
+
+
+async def test_a_name_that_is_no_field_stands_in_the_answer_and_not_in_the_log(town: Town) -> None:
+    body = make_body()
+    body["child"]["ada_quark"] = 1
+    with pytest.raises(ContractBreachError) as refused:
+        await submission(town.a.exchange, body=body)
+    assert [breach.path for breach in refused.value.breaches] == ["child.ada_quark"]
+    assert b'"path":"child.?"' in town.a.memory.log[-1].data
+    assert b"ada_quark" not in town.a.memory.log[-1].data
+
+
+async def test_a_child_in_another_form_is_not_listed_as_if_it_could_be_found(town: Town) -> None:
+    child = make_body()["child"] | {"date_of_birth": "20140402"}
+    with pytest.raises(SubmissionRefusedError) as refused:
+        await protection.add({"child": child}, frozenset({"location"}), town.a.exchange, by="A Person")
+    assert (refused.value.code, refused.value.place) == ("protection.child", "child.date_of_birth")
+    assert town.a.memory.protected == set()

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.tokens import Scope
-from gateway.web.api.description import MOST_FAULTS, check_body, document, operations
+from gateway.web.api.description import MOST_FAULTS, check_body, document, fits, operations
 from gateway.web.api.refusals import RequestRefusedError
 from tests.support.messages import B, make_body
 
@@ -88,3 +88,8 @@ def test_a_hundred_faults_are_enough() -> None:
 def test_body_as_described_passes() -> None:
     body = {"partner": B, "type": "cme.transfer", "facts": {"urgency": "routine"}, "body": make_body()}
     check_body(operations()["sendMessage"], body)
+
+
+@pytest.mark.parametrize("key", ["é", "k\udcff", "clé"])
+def test_a_key_that_is_no_ascii_is_refused_and_not_a_fault(key: str) -> None:
+    assert not fits(operations()["sendMessage"], "header", "Idempotency-Key", key)
