@@ -307,7 +307,10 @@ async def release(
     message_id: str, sender: str, role: str, exchange: Exchange, *, by: str
 ) -> tuple[InboundMessage, Payload]:
     """Give the content to a case system: log 'released' with the role it stands for, then show it. No state changes, and
-    no receipt goes: that a system read it says nothing of a person."""
+    no receipt goes: that a system read it says nothing of a person. A withdrawal after it waits for a person, though.
+
+    Raises IllegalTransitionError where the content went between the look and the entry; nothing is logged then.
+    """
     message = await exchange.inbox.message(message_id, sender)
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
@@ -317,8 +320,13 @@ async def release(
     kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
     what = entries.Circumstance(role=role, by=by, outcome="case-system")
     entry = entries.about_message(exchange.journal, "released", exchange.clock(), _about(kept, None), what)
-    await exchange.store.write(commands.Record(entry=entry))
-    return message, payload
+    await exchange.store.write(commands.Release(sender=message.sender, message_id=message_id, entry=entry))
+    given = await exchange.inbox.message(message_id, message.sender)
+    if given is None:  # logged a line above, and no row is ever taken away
+        raise LogInconsistentError("a message that was just released is gone")
+    if given.inner is None:
+        raise _nothing_to_open(given)
+    return given, payload
 
 
 async def _acknowledge(

@@ -330,6 +330,19 @@ class Acknowledge(Command[bytes]):
         return frozenset({f"inbox:{self.sender}:{self.message_id}"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Command[None]):
+    """The content of a partner's message is given to a case system: one 'released' entry, and no state changes. From then on
+    a withdrawal does not destroy it by itself. Raises IllegalTransitionError where its content is not here (any more)."""
+
+    sender: str
+    message_id: str
+    entry: LogEntry
+
+    def touches(self) -> frozenset[str]:
+        return frozenset({f"inbox:{self.sender}:{self.message_id}"})
+
+
 # --- partners, agreements, protection
 
 

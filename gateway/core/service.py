@@ -160,9 +160,10 @@ def answer_due(
     return working_days.end_of(day if by is None or urgency == "priority" else by)
 
 
-def destroyed_at_once(state: InboundState) -> bool:
-    """Whether a withdrawal destroys the message by itself: nobody here has seen it, and no case system has it."""
-    return state is InboundState.RECEIVED
+def destroyed_at_once(state: InboundState, *, released: bool) -> bool:
+    """Whether a withdrawal destroys the message by itself: nobody here has seen it, and no case system has it, be it that it
+    said so (`state`) or that its content was given to one (`released`)."""
+    return state is InboundState.RECEIVED and not released
 
 
 def breach_opens(type: str, code: str | None) -> bool:  # noqa: A002 - the wire's own word
@@ -221,7 +222,8 @@ class AnswerDestroyed(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdraw(Effect):
-    """A partner withdraws its message: where nobody opened or took it, it is destroyed now and `withdrawn` is logged."""
+    """A partner withdraws its message: where nobody opened or took it, and no case system was given its content, it is
+    destroyed now and `withdrawn` is logged."""
 
     sender: str
     message_id: str

@@ -38,6 +38,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.ReleaseLeases: outbox.release_leases,
     commands.Receive: inbox.receive,
     commands.Acknowledge: inbox.acknowledge,
+    commands.Release: inbox.release,
     commands.ClaimOutgoing: owed.claim_outgoing,
     commands.SettleOutgoing: owed.settle_outgoing,
     commands.RecordEvent: agreements.record_event,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, or_, select, update
 
-from gateway.core.commands import Acknowledge, Receive, Received, Reception
+from gateway.core.commands import Acknowledge, Receive, Received, Reception, Release
 from gateway.core.errors import IllegalTransitionError
 from gateway.core.lifecycle import InboundEvent, InboundState, ReceiptEvent, after_inbound
 from gateway.ports import InboundMessage
@@ -114,6 +114,18 @@ def acknowledge(tx: Transaction, acknowledge: Acknowledge) -> bytes:
     tx.append(acknowledge.entry)
     owed.owe(tx, sender, owed.RECEIPT, ref, acknowledge.receipt, micros(acknowledge.now))
     return acknowledge.receipt
+
+
+def release(tx: Transaction, release: Release) -> None:
+    """The entry, where there still is something to give: a withdrawal of the same message never shares the batch."""
+    kept = tx.read_touched(
+        select(content_key.c.id)
+        .join_from(message, content_key, content_key.c.id == message.c.body_ref)
+        .where(message.c.sender == release.sender, message.c.id == release.message_id, message.c.direction == "in")
+    )
+    if not kept:
+        raise IllegalTransitionError("inbound message: its content is not here")
+    tx.append(release.entry)
 
 
 # --- the port

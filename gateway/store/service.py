@@ -30,9 +30,21 @@ from gateway.core.service import (
     Reminded,
 )
 from gateway.store.readers import Reader, Rows
-from gateway.store.schema import breach, closure, content, content_key, duty, erasure, handoff, mention, message
+from gateway.store.schema import (
+    breach,
+    closure,
+    content,
+    content_key,
+    duty,
+    erasure,
+    handoff,
+    log_entry,
+    mention,
+    message,
+)
 from gateway.store.transaction import Transaction
 
+_RELEASED: Final = "released"  # the kind of entry that says that a case system was given the content
 _NEVER_ARRIVED: Final = (State.REJECTED, State.EXPIRED, State.CANCELLED)
 
 
@@ -99,7 +111,9 @@ def _answer_destroyed(tx: Transaction, answer: service.AnswerDestroyed) -> None:
 
 def _withdraw(tx: Transaction, withdraw: service.Withdraw) -> None:
     state = _state(tx, withdraw.sender, withdraw.message_id)
-    if state is not None and service.destroyed_at_once(state):
+    if state is not None and service.destroyed_at_once(
+        state, released=_released(tx, withdraw.sender, withdraw.message_id)
+    ):
         _erase(tx, withdraw.sender, withdraw.message_id, InboundEvent.WITHDRAW, withdraw.at, service.KEYS_DESTROYED)
         tx.append(withdraw.erased)
 
@@ -183,6 +197,12 @@ def reminded(tx: Transaction, reminded: Reminded) -> None:
 def _state(tx: Transaction, sender: str, message_id: str) -> InboundState | None:
     rows = tx.read(select(message.c.state).where(_same(sender, message_id), message.c.direction == "in"))
     return InboundState(rows[0].state) if rows else None
+
+
+def _released(tx: Transaction, sender: str, message_id: str) -> bool:
+    """Whether a case system was given the content. The log alone says so: no state tells it."""
+    same = (log_entry.c.message_id == message_id, log_entry.c.dir == "in", log_entry.c.partner == sender)
+    return bool(tx.read(select(log_entry.c.idx).where(*same, log_entry.c.kind == _RELEASED).limit(1)))
 
 
 def _same(sender: str, message_id: str) -> Any:

@@ -52,6 +52,7 @@ from tests.support.store import (
     make_entry,
     make_event,
     make_receive,
+    make_release,
     make_submit,
     message_id,
     open_lab,
@@ -301,6 +302,50 @@ async def test_withdrawn_message_that_somebody_saw_waits_for_a_person(subject: S
     assert await subject.service.erasure(PARTNER, own) is None
     assert "destroyed" not in [kind for kind, _ in subject.log()]
     assert await open_ids(subject) == [withdrawal]
+
+
+async def test_withdrawn_message_whose_content_was_given_to_a_system_waits_for_a_person(subject: Subject) -> None:
+    own = await received(subject)
+    await subject.store.write(make_release(own))
+    withdrawal = await asked_of_us(subject, own, with_it=(make_withdraw(own),))
+    held = await subject.inbox.message(own)
+    assert held is not None
+    assert (held.state, held.inner is None) == (InboundState.RECEIVED, False)
+    assert await subject.service.erasure(PARTNER, own) is None
+    assert "withdrawn" not in [kind for kind, _ in subject.log()]
+    assert await open_ids(subject) == [withdrawal]
+
+
+async def test_only_what_was_given_of_that_sender_s_message_keeps_it(subject: Subject) -> None:
+    own, other = await received(subject), await received(subject)
+    await received(subject, sender=THIRD, id=own)
+    for release in (make_release(other), make_release(own, sender=THIRD)):
+        await subject.store.write(release)
+    await asked_of_us(subject, own, with_it=(make_withdraw(own),))
+    held = await subject.inbox.message(own, PARTNER)
+    assert held is not None
+    assert held.state is InboundState.WITHDRAWN
+
+
+async def test_content_is_given_to_a_system_as_often_as_it_asks_and_no_state_changes(subject: Subject) -> None:
+    own = await received(subject)
+    for _ in range(2):
+        await subject.store.write(make_release(own))
+    assert subject.log()[-2:] == [("released", own)] * 2
+    assert await state_of(subject, own) is InboundState.RECEIVED
+
+
+@pytest.mark.parametrize("gone", ["withdrawn", "destroyed", "another sender's", "unknown"])
+async def test_content_that_is_not_here_is_given_to_no_system(subject: Subject, gone: str) -> None:
+    own = message_id() if gone == "unknown" else await received(subject)
+    if gone == "withdrawn":
+        await asked_of_us(subject, own, with_it=(make_withdraw(own),))
+    if gone == "destroyed":
+        await subject.store.write(make_destroy(own))
+    entries = len(subject.log())
+    with pytest.raises(IllegalTransitionError):
+        await subject.store.write(make_release(own, sender=THIRD if gone == "another sender's" else PARTNER))
+    assert len(subject.log()) == entries
 
 
 async def test_withdrawal_touches_the_messages_of_its_sender_alone(subject: Subject) -> None:

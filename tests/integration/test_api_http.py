@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from contracts.events import Action
+from gateway import duties
 from gateway.config import ApiSettings
 from gateway.core import receipt
 from gateway.core.errors import BusyError, LogInconsistentError
@@ -269,6 +270,28 @@ async def test_message_refused_at_the_door_is_not_in_the_inbox(house: House) -> 
     assert shown.said["state"] == "refused"
     content = await house.theirs.get(f"/inbox/{A}/{own}/content")
     assert (content.status, content.code) == (409, "message.refused")
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "destroyed"])
+async def test_message_that_is_gone_has_no_content_and_is_neither_taken_nor_opened(house: House, how: str) -> None:
+    own = await house.sent()
+    if how == "destroyed":
+        await house.theirs.get(f"/inbox/{A}/{own}/content")
+    about = await duties.find("exchange.withdrawal", own, house.town.a.exchange)
+    said = {"message": own, "reason": "in-error"}
+    await duties.say("exchange.withdrawal", said, house.town.a.exchange, about=about, client="cli", key=own, by="P")
+    await house.town.a.run(2)
+    if how == "destroyed":
+        assert (await house.theirs.get(f"/inbox/{A}/{own}")).said["state"] == "received"
+        await duties.destroy(own, house.town.b.exchange, by="A Person")
+    place = f"/inbox/{A}/{own}"
+    answers = {
+        "getContent": await house.theirs.get(f"{place}/content"),
+        "takeMessage": await house.theirs.post(f"{place}/taken", {}),
+        "openMessage": await house.theirs.post(f"{place}/opened", {"role": "officer"}),
+    }
+    assert {(one.status, one.code) for one in answers.values()} == {(410, f"message.{how}")}
+    assert all("410" in operations()[name].responses for name in answers)
 
 
 # --- enquiries

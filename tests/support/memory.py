@@ -362,6 +362,12 @@ class Memory:
         service.apply(self, command.effects)
         return commands.Received(reception=commands.Reception.NEW, receipt=command.receipt)
 
+    def _release(self, command: commands.Release) -> None:
+        held = self.arrived.get((command.sender, command.message_id))
+        if held is None or held.inner is None:
+            raise IllegalTransitionError("its content is not here")
+        self._append(command.entry)
+
     def _acknowledge(self, command: commands.Acknowledge) -> bytes:
         held, act = self.arrived.get((command.sender, command.message_id)), ACTS.get(command.event)
         if held is None or act is None:
@@ -529,6 +535,7 @@ class Memory:
         commands.ReleaseLeases: _release_leases,
         commands.Receive: _receive,
         commands.Acknowledge: _acknowledge,
+        commands.Release: _release,
         commands.AddBundle: _add_bundle,
         commands.PutPartner: _put_partner,
         commands.RecordEvent: _record_event,

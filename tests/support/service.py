@@ -69,7 +69,9 @@ def _answer_destroyed(memory: Memory, effect: service.AnswerDestroyed) -> None:
 
 def _withdraw(memory: Memory, effect: service.Withdraw) -> None:
     held = memory.arrived.get((effect.sender, effect.message_id))
-    if held is not None and service.destroyed_at_once(held.state):
+    given = ("released", effect.message_id, "in", effect.sender)
+    released = any((one.kind, one.message_id, one.dir, one.partner) == given for one in memory.log)
+    if held is not None and service.destroyed_at_once(held.state, released=released):
         _erase(memory, (effect.sender, effect.message_id), InboundEvent.WITHDRAW, effect.at, service.KEYS_DESTROYED)
         memory._append(effect.erased)
 

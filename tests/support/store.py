@@ -37,6 +37,7 @@ from gateway.core.commands import (
     ReceiptIn,
     Receive,
     RecordEvent,
+    Release,
     Submit,
 )
 from gateway.core.lifecycle import ReceiptEvent, State
@@ -296,6 +297,13 @@ def make_acknowledge(
         entry=make_entry(kind, msg=own, dir="in", partner=sender),
         now=START,
     )
+
+
+def make_release(own: str, *, sender: str = PARTNER) -> Release:
+    entry = make_entry(
+        "released", msg=own, dir="in", partner=sender, role="officer", outcome="case-system", by="token-1"
+    )
+    return Release(sender=sender, message_id=own, entry=entry)
 
 
 def make_file(a: str = OWN, b: str = PARTNER, *, digest_: str = DIGEST, version: int = 1) -> AgreementFile:

@@ -26,6 +26,7 @@ _STATUS: Final[Mapping[str, int]] = {
     "message.unknown": 404,
     "agreement.none": 404,
     "message.refused": 409,
+    "message.withdrawn": 410,
     "message.destroyed": 410,
 }
 _HTTP: Final[Mapping[int, tuple[str, str]]] = {

@@ -15,6 +15,7 @@ from tests.support.store import (
     make_acknowledge,
     make_entry,
     make_receive,
+    make_release,
     problems,
     rows,
     seconds,
@@ -80,4 +81,22 @@ async def test_opening_and_withdrawing_at_once_end_in_one_of_the_two(lab: Lab) -
         (state,) = rows(lab.path, "SELECT state FROM message WHERE id = :id", id=own)
         assert (failed, state) == (
             ([False, False], ("collected",)) if first == "open" else ([False, True], ("withdrawn",))
+        )
+
+
+async def test_giving_to_a_system_and_withdrawing_at_once_end_in_one_of_the_two(lab: Lab) -> None:
+    """What was given stays for a person to destroy; what was withdrawn is given to nobody. They never share a batch."""
+    for first in ("give", "withdraw"):
+        receive = make_receive(data=first.encode())
+        await lab.open.store.write(receive)
+        own = receive.message.id
+        giving = make_release(own)
+        withdrawal = replace(make_receive(data=b"withdrawal of " + first.encode()), effects=(make_withdraw(own),))
+        assert not giving.touches().isdisjoint(withdrawal.touches())
+        pair = (giving, withdrawal) if first == "give" else (withdrawal, giving)
+        futures = [lab.open.store.submit(one) for one in pair]
+        failed = [future.exception(10) is not None for future in futures]
+        (state,) = rows(lab.path, "SELECT state FROM message WHERE id = :id", id=own)
+        assert (failed, state) == (
+            ([False, False], ("received",)) if first == "give" else ([False, True], ("withdrawn",))
         )

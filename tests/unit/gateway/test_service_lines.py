@@ -13,6 +13,7 @@ from contracts.events import Action
 from contracts.names import SERVICE_TYPES
 from gateway import duties, inbound, outbound, protection
 from gateway.circumstances import payload_of
+from gateway.core.commands import Release
 from gateway.core.errors import IllegalTransitionError, SubmissionRefusedError
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.message import Submission
@@ -142,6 +143,60 @@ async def test_one_destruction_answers_everything_that_asked_for_it(town: Town) 
     await town.b.run()
     assert await open_duties(town.b) == [("awaited", "destruction.receipt")]
     assert await open_duties(town.a) == [("owed", "destruction.receipt")]
+
+
+async def test_withdrawn_message_that_a_case_system_read_is_destroyed_by_a_person(town: Town) -> None:
+    own = await sent(town)
+    _, payload = await inbound.release(own, A, "officer", town.b.exchange, by="token-1")
+    assert payload.id == own
+    await say(town.a, "exchange.withdrawal", message=own, reason="wrong-recipient")
+    await duties.send_receipts(town.b.exchange)
+    await town.b.run()
+    assert await arrived_state(town.b, own) is InboundState.RECEIVED
+    assert await open_duties(town.b) == [("owed", "exchange.withdrawal")]
+    assert await open_duties(town.a) == [("awaited", "exchange.withdrawal")]
+    await duties.destroy(own, town.b.exchange, by="A Person")
+    await town.b.run()
+    assert await arrived_state(town.b, own) is InboundState.DESTROYED
+    assert await open_duties(town.a) == [("owed", "destruction.receipt")]
+
+
+async def test_content_withdrawn_between_the_look_and_the_entry_is_not_shown(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await sent(town)
+    write = town.b.exchange.store.write
+
+    async def withdrawn_first(command: Any) -> Any:
+        if isinstance(command, Release):
+            monkeypatch.undo()
+            await say(town.a, "exchange.withdrawal", message=own, reason="in-error")
+        return await write(command)
+
+    monkeypatch.setattr(town.b.exchange.store, "write", withdrawn_first)
+    with pytest.raises(IllegalTransitionError):
+        await inbound.release(own, A, "officer", town.b.exchange, by="token-1")
+    assert "released" not in town.b.kinds()
+
+
+async def test_content_destroyed_between_the_entry_and_the_answer_is_not_shown(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await sent(town)
+    await say(town.a, "rights.notice", message=own, right="erase", paths=[GIVEN], by=LATER)
+    write = town.b.exchange.store.write
+
+    async def destroyed_after(command: Any) -> Any:
+        answer = await write(command)
+        if isinstance(command, Release):
+            monkeypatch.undo()
+            await duties.destroy(own, town.b.exchange, by="A Person")
+        return answer
+
+    monkeypatch.setattr(town.b.exchange.store, "write", destroyed_after)
+    with pytest.raises(SubmissionRefusedError) as refused:
+        await inbound.release(own, A, "officer", town.b.exchange, by="token-1")
+    assert refused.value.code == "message.destroyed"
 
 
 @pytest.mark.parametrize("seen", ["taken", "collected"])

@@ -69,7 +69,8 @@ def test_immediate_risk_knows_no_weekend() -> None:
 
 
 def test_only_what_nobody_has_seen_is_destroyed_by_a_withdrawal_alone() -> None:
-    assert {state for state in InboundState if destroyed_at_once(state)} == {InboundState.RECEIVED}
+    assert {state for state in InboundState if destroyed_at_once(state, released=False)} == {InboundState.RECEIVED}
+    assert not any(destroyed_at_once(state, released=True) for state in InboundState)
 
 
 @pytest.mark.parametrize(
