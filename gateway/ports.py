@@ -471,12 +471,24 @@ class MessageEvent:
     state: State | InboundState
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How far the lists of own clients go: entries of the log, the newest arrival's place (0: none), and the leaf hash of the
+    newest entry `restored` (None: none), since which numbers are counted."""
+
+    entries: int
+    arrivals: int
+    restored: bytes | None
+
+
 class Events(Protocol):
     """What own clients are told of: the entries that changed a message's state, in the order of the log."""
 
     async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
         """The first `limit` whose entry has an index above `index` (-1: from the beginning), ascending."""
         ...
+
+    async def reach(self) -> Reach: ...
 
 
 class Arrivals(Protocol):

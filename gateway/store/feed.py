@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, or_, select
+from sqlalchemy import Select, and_, case, func, or_, select
 
 from gateway.core.happened import LED_TO
-from gateway.ports import InboundMessage, MessageEvent
+from gateway.ports import InboundMessage, MessageEvent, Reach
 from gateway.store.inbox import inbound_message, receipts_of
 from gateway.store.readers import Reader, Rows
-from gateway.store.schema import handoff, inbox, log_entry, log_subject, message
+from gateway.store.schema import handoff, inbox, log_entry, log_head, log_subject, message
 from gateway.store.times import micros
 
 ENQUIRY: Final = "cme.enquiry"
@@ -31,6 +31,10 @@ class StoredEvents:
     def __init__(self, reader: Reader, own: str) -> None:
         self._reader = reader
         self._sender = case((log_entry.c.dir == "out", own), else_=log_entry.c.partner)
+        self._read: tuple[int, bytes | None] = (
+            0,
+            None,
+        )  # entries looked at for a restore, and the newest one's leaf hash
 
     async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
         entry = log_entry.c
@@ -42,6 +46,19 @@ class StoredEvents:
             .limit(limit)
         )
         return tuple(map(_event, await self._reader.rows(statement)))
+
+    async def reach(self) -> Reach:
+        """No index leads to a kind: the log is looked through once, then only what came since."""
+
+        def question(rows: Rows) -> Reach:
+            read, restored = self._read
+            size = sum(row["size"] for row in rows(select(log_head.c.size)))
+            if size > read:
+                restored = next((row["leaf_hash"] for row in rows(_restored(read, size))), restored)
+                self._read = size, restored
+            return Reach(entries=size, arrivals=rows(_LAST_PLACE)[0]["place"] or 0, restored=restored)
+
+        return await self._reader.ask(question)
 
 
 class StoredArrivals:
@@ -78,6 +95,20 @@ class StoredEnquiries:
             .distinct()
         )
         return frozenset(row["partner"] for row in await self._reader.rows(statement))
+
+
+_LAST_PLACE: Final = select(func.max(handoff.c.id).label("place"))
+
+
+def _restored(start: int, end: int) -> Select[Any]:
+    """The newest entry of [start, end) that says so."""
+    entry = log_entry.c
+    return (
+        select(entry.leaf_hash)
+        .where(entry.idx >= start, entry.idx < end, entry.kind == "restored")
+        .order_by(entry.idx.desc())
+        .limit(1)
+    )
 
 
 def _arrived(place: int, limit: int) -> Select[Any]:

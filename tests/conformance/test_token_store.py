@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.core import deciding
-from gateway.core.commands import Idempotency, Intend, Move
+from gateway.core.commands import Idempotency, Intend, Move, Record
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.halves import half
 from gateway.core.lifecycle import Event, ReceiptEvent, State
@@ -232,6 +232,19 @@ async def test_event_names_partner_direction_and_thread(subject: Subject) -> Non
     await subject.store.write(received)
     (one,) = await subject.events.after(-1, 10)
     assert (one.dir, one.partner, one.thread) == ("in", PARTNER, received.message.thread)
+
+
+async def test_reach_tells_how_far_the_lists_go_and_the_newest_restore(subject: Subject) -> None:
+    before = await subject.events.reach()
+    assert (before.entries, before.arrivals, before.restored) == (1, 0, None)
+    await subject.store.write(make_receive(refused=True))
+    for count in (1, 2):
+        entry = make_entry("restored", dir="own", outcome=f"from-backup-{count}")
+        await subject.store.write(Record(entry=entry))
+        await subject.store.write(make_receive(data=b"%d" % count))
+        reach = await subject.events.reach()
+        assert (reach.entries, reach.arrivals, reach.restored) == (2 + 2 * count, count, entry.leaf)
+    assert ((await subject.arrivals.after(1, 10))[-1][0]) == 2
 
 
 # --- arrivals

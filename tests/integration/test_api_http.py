@@ -11,19 +11,24 @@ from typing import Any
 import pytest
 
 from contracts.events import Action
-from gateway import duties
+from gateway import duties, message_proof, quorum, returning, witnessed
 from gateway.config import ApiSettings
 from gateway.core import receipt
 from gateway.core.errors import BusyError, LogInconsistentError
-from gateway.tlog.checkpoint import NoteKey, verify_checkpoint
+from gateway.tlog.checkpoint import NoteKey, parse_note, verify_checkpoint
+from gateway.tlog.cosignature import verify_cosignatures
 from gateway.tlog.proof import verify_inclusion
+from gateway.tlog.proof_text import ClaimedProof, verify_entry
 from gateway.web.api.app import PREFIX, api_app
+from gateway.web.api.cursors import Kind, to_text
 from gateway.web.api.description import operations
 from keys.base64url import decode
 from tests.support.api import ALL, Answer, CaseSystem, api_served, make_token, raw
 from tests.support.exchange import Town, make_town, make_town_in_force
 from tests.support.messages import A, B, make_body
+from tests.support.messages import submission as send
 from tests.support.store import good_signature
+from tests.support.witnessing_town import give_witness_keys, grow
 
 CANARY = "Zebulonia"
 ROUTINE = {"urgency": "routine"}
@@ -111,6 +116,30 @@ async def test_proof_of_a_message_holds_against_the_signed_checkpoint(house: Hou
         hashes = [bytes.fromhex(value.removeprefix("sha256:")) for value in entry["path"]]
         leaf = bytes.fromhex(entry["leaf"].removeprefix("sha256:"))
         verify_inclusion(leaf, entry["index"], signed.size, hashes, signed.root)
+
+
+async def test_proof_of_a_message_leads_to_the_checkpoint_that_a_quorum_cosigned() -> None:
+    town = await make_town_in_force()
+    give_witness_keys((town.a, town.b))
+    exchange = town.a.exchange
+    own = (await send(exchange))["id"]
+    await town.a.run()
+    await exchange.sign_log()
+    await witnessed.Rounds(exchange).round()
+    standing = await quorum.look(exchange, town.clock())
+    await grow(town.a, 1)  # and a newer checkpoint, which nobody has seen
+    proven = await message_proof.of_own_message(own, exchange)
+    assert proven.checkpoint is not None
+    assert proven.checkpoint.size == standing.size == len(town.a.memory.log) - 1
+    policy = await quorum.policy(exchange, town.clock())
+    for one in proven.entries:
+        assert one.hashes is not None
+        claimed = ClaimedProof(index=one.logged.index, hashes=one.hashes, note=parse_note(proven.checkpoint.note))
+        verify_entry(claimed, one.logged.leaf, [log.key for log in policy.logs], quorum.verify)
+    note = parse_note(proven.checkpoint.note)
+    good = verify_cosignatures(note, [witness.key for witness in policy.witnesses], quorum.verify)
+    assert policy.quorum != "none"
+    assert policy.satisfied_by([one.key for one in good])
 
 
 async def test_refusal_names_every_breach_and_the_agreement_and_no_value(house: House) -> None:
@@ -502,6 +531,32 @@ async def test_query_that_is_not_as_described_is_refused(house: House, query: st
 async def test_cursor_of_another_list_is_refused(house: House) -> None:
     other = (await house.ours.get("/events")).said["next"]
     assert (await house.ours.get(f"/inbox?after={other}")).code == "request.query"
+
+
+@pytest.mark.parametrize("kind", ["inbox", "events"])
+async def test_cursor_beyond_the_newest_place_is_expired(house: House, kind: Kind) -> None:
+    """What a restore lost: until the restore is logged, its places are still empty."""
+    await house.sent()
+    reach = await house.town.b.exchange.events.reach()
+    newest = reach.arrivals if kind == "inbox" else reach.entries
+    told = await house.theirs.get(f"/{kind}?after={to_text(kind, newest, None)}")
+    beyond = await house.theirs.get(f"/{kind}?after={to_text(kind, newest + 1, None)}")
+    assert (told.status, told.said["items"]) == (200, [])
+    assert (beyond.status, beyond.code) == (409, "cursor.expired")
+
+
+@pytest.mark.parametrize("kind", ["inbox", "events"])
+async def test_cursor_of_before_a_restore_is_expired_though_its_place_is_taken_anew(house: House, kind: Kind) -> None:
+    await house.sent()
+    old = (await house.theirs.get(f"/{kind}")).said["next"]
+    for _ in range(2):
+        await returning.say_so(house.town.b.exchange)
+        house.town.clock.forward(seconds=1)
+        await house.sent()
+        refused = await house.theirs.get(f"/{kind}?after={old}")
+        assert (refused.status, refused.code) == (409, "cursor.expired")
+        old = (await house.theirs.get(f"/{kind}")).said["next"]
+        assert (await house.theirs.get(f"/{kind}?after={old}")).status == 200
 
 
 async def test_unknown_route_and_wrong_method_are_problems_too(house: House) -> None:

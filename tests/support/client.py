@@ -12,7 +12,7 @@ from gateway.core.errors import IdempotencyConflictError
 from gateway.core.happened import LED_TO
 from gateway.core.lifecycle import InboundState
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Token
-from gateway.ports import InboundMessage, MessageEvent
+from gateway.ports import InboundMessage, MessageEvent, Reach
 from tests.support.rows import check_stated
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class MemoryEvents:
             )
         return tuple(found[:limit])
 
+    async def reach(self) -> Reach:
+        restored = [entry.leaf for entry in self.memory.log if entry.kind == "restored"]
+        return Reach(
+            entries=len(self.memory.log),
+            arrivals=len(_kept(self.memory)),
+            restored=restored[-1] if restored else None,
+        )
+
 
 @dataclass(frozen=True)
 class MemoryArrivals:
@@ -97,13 +105,16 @@ class MemoryArrivals:
     async def after(self, place: int, limit: int) -> tuple[tuple[int, InboundMessage], ...]:
         from tests.support.memory import MemoryInbox
 
-        kept = [key for key, held in self.memory.arrived.items() if held.state is not InboundState.REFUSED]
         found = []
-        for number, (sender, message_id) in enumerate(kept, start=1):
+        for number, (sender, message_id) in enumerate(_kept(self.memory), start=1):
             message = await MemoryInbox(self.memory).message(message_id, sender)
             if number > place and message is not None:
                 found.append((number, replace(message, inner=None)))
         return tuple(found[:limit])
+
+
+def _kept(memory: Memory) -> list[tuple[str, str]]:
+    return [key for key, held in memory.arrived.items() if held.state is not InboundState.REFUSED]
 
 
 @dataclass(frozen=True)

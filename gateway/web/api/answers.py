@@ -66,10 +66,12 @@ def content(found: InboundMessage, payload: Payload) -> dict[str, Any]:
     return {**_header(found), "facts": payload.facts, "body": payload.body}
 
 
-def page(kind: Kind, items: Sequence[tuple[int, dict[str, Any]]], after: int, limit: int) -> dict[str, Any]:
+def page(
+    kind: Kind, items: Sequence[tuple[int, dict[str, Any]]], after: int, limit: int, restored: bytes | None
+) -> dict[str, Any]:
     """One page of (place, item): `next` goes on after the last, or after where this one began; `more` where the page is full."""
     last = items[-1][0] if items else after
-    return {"items": [item for _, item in items], "next": to_text(kind, last), "more": len(items) == limit}
+    return {"items": [item for _, item in items], "next": to_text(kind, last, restored), "more": len(items) == limit}
 
 
 def event(happened: MessageEvent) -> dict[str, Any]:

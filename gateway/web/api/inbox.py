@@ -10,9 +10,9 @@ from contracts.document import write_wire
 from gateway import inbound
 from gateway.core.errors import LogInconsistentError
 from gateway.core.lifecycle import ReceiptEvent
-from gateway.ports import Exchange
+from gateway.ports import Exchange, Reach
 from gateway.web.api import answers, refusals
-from gateway.web.api.cursors import Kind, to_number
+from gateway.web.api.cursors import Kind, read, since
 from gateway.web.api.door import Call
 from gateway.web.api.responses import carry_out, said, say
 
@@ -26,10 +26,11 @@ class Inbox:
         self._exchange = exchange
 
     async def list(self, call: Call) -> web.Response:
-        after, limit = paging("inbox", call)
+        reach = await self._exchange.events.reach()  # before the page: a restore logged in between ends its cursor
+        after, limit = paging("inbox", call, reach)
         found = await self._exchange.arrivals.after(after, limit)
         items = [(place, answers.inbox_message(message)) for place, message in found]
-        return say(answers.page("inbox", items, after, limit))
+        return say(answers.page("inbox", items, after, limit, reach.restored))
 
     async def show(self, call: Call) -> web.Response:
         message = await self._exchange.inbox.message(call.path["id"], call.path["sender"])
@@ -65,13 +66,16 @@ class Inbox:
         return said(await carry_out(call, act, self._exchange))
 
 
-def paging(kind: Kind, call: Call) -> tuple[int, int]:
+def paging(kind: Kind, call: Call, reach: Reach) -> tuple[int, int]:
     """Return where a page begins and how long it is."""
     limit = cast(int, call.query.get("limit", _PAGE))
     text = call.query.get("after")
     if text is None:
         return 0, limit
-    number = to_number(kind, str(text))
-    if number is None:
+    cursor = read(kind, str(text))
+    if cursor is None:
         raise refusals.bad_query("after", "is no cursor of this list")
-    return number, limit
+    newest = reach.arrivals if kind == "inbox" else reach.entries
+    if cursor.since != since(reach.restored) or cursor.number > newest:
+        raise refusals.cursor_expired()
+    return cursor.number, limit

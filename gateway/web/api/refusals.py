@@ -51,6 +51,11 @@ def still_running() -> RequestRefusedError:
     return RequestRefusedError(409, "idempotency.running", "The first request with this key is still at work", wait=1)
 
 
+def cursor_expired() -> RequestRefusedError:
+    rule = "was given before a restore: begin again from the start, and know what you have by sender and id"
+    return RequestRefusedError(409, "cursor.expired", "The cursor is of before a restore", places=[("after", rule)])
+
+
 def wrong_type() -> RequestRefusedError:
     return RequestRefusedError(415, "request.media-type", "A body is application/json, as it is")
 

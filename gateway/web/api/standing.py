@@ -62,10 +62,11 @@ class Standing:
         return said(data, 200 if orjson.loads(data)["removed"] else 202)
 
     async def events(self, call: Call) -> web.Response:
-        after, limit = paging("events", call)
+        reach = await self._exchange.events.reach()
+        after, limit = paging("events", call, reach)
         found = await self._exchange.events.after(after - 1, limit)
         items = [(happened.index + 1, answers.event(happened)) for happened in found]
-        return say(answers.page("events", items, after, limit))
+        return say(answers.page("events", items, after, limit, reach.restored))
 
     async def status(self, _: Call) -> web.Response:
         own = self._exchange.own
