@@ -49,8 +49,9 @@ async def new_epoch(home: Home, *, by: str | None) -> OpenedEpoch:
             )  # it was interrupted here
         else:
             raise LogInconsistentError("the database holds the log of another origin")
+        home.forget_signer()  # it remembers the old name; the whole log is read again
+        # INVARIANT: last; until then the configuration has the old name, and a second run mends it
         home.rename_log(after)
-        home.signer.unlink(missing_ok=True)  # it remembers the old name; the whole log is read again
     return opened
 
 

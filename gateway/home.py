@@ -192,7 +192,14 @@ class Home:
             raise HomeError(f"{self.config.name}: log_origin cannot be set here: set it by hand to {origin}")
         draft = self.config.with_name(f".{self.config.name}.new")
         draft.write_text(renamed, encoding="utf-8")
+        _sync(draft)
         draft.replace(self.config)
+        _sync(self.config.parent)
+
+    def forget_signer(self) -> None:
+        """Remove the memory of the log's signer; it is off the disk before anything follows."""
+        self.signer.unlink(missing_ok=True)
+        _sync(self.signer.parent)
 
     def _config_bytes(self) -> bytes:
         try:
@@ -235,6 +242,15 @@ def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
     home.new_keystore(
         name, KeySet(keys=(), secrets={secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric})
     )
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's content, or a folder's names, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -189,8 +189,10 @@ class WitnessedLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnprovenReceipt:
-    """A receipt for an own message whose entry has not been proven to be in its issuer's log; `leaf` is that entry's."""
+    """A receipt for an own message whose entry has not been proven to be in its issuer's log; `leaf` is that entry's,
+    `number` grows with each receipt kept."""
 
+    number: int
     message_id: str
     data: bytes
     leaf: bytes
@@ -425,8 +427,8 @@ class Witnesses(Protocol):
         """The partners who gave a receipt that is not proven."""
         ...
 
-    async def unproven(self, partner: str, limit: int) -> tuple[UnprovenReceipt, ...]:
-        """Receipts of this partner that are not proven, oldest first."""
+    async def unproven(self, partner: str, limit: int, *, after: int = 0) -> tuple[UnprovenReceipt, ...]:
+        """Receipts of this partner that are not proven, oldest first; only those behind the one numbered `after`."""
         ...
 
     async def proof(self, leaf: bytes) -> bytes | None:

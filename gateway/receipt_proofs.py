@@ -44,29 +44,46 @@ class UnprovenError(Exception):
 # --- asking
 
 
-async def fetch_round(exchange: Exchange) -> None:
-    """Ask each partner for the proofs of its receipts, so many a round; tell of those that are overdue."""
-    places = asyncio.Semaphore(AT_ONCE)
-    async with asyncio.TaskGroup() as tasks:
-        for org in await exchange.witnesses.unproven_from():
-            tasks.create_task(_fetch_from(org, places, exchange), name=f"proofs:{org}")
+class Rounds:
+    """Asks the partners, round by round; one for each running gateway.
 
+    Each round goes on behind the last receipt that the one before looked at, and begins anew behind the newest: receipts
+    that can never be proven do not keep the others from their turn.
+    """
 
-async def _fetch_from(org: str, places: asyncio.Semaphore, exchange: Exchange) -> None:
-    async with places:
-        partner = await exchange.partners.get(org)
-        if partner is None or not partner.verified_by:
-            return
-        waiting = await exchange.witnesses.unproven(org, A_ROUND)
-        left = len(waiting)
-        for one in waiting:
-            try:
-                if await _fetch(one, partner, exchange):
-                    left -= 1
-            except DeliveryError:
-                break  # nobody is there: the others would not be answered either
-        if left:
-            await _tell_overdue(org, exchange)
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._looked_at: dict[str, int] = {}  # number of the last receipt, by partner
+
+    async def round(self) -> None:
+        """Ask each partner for the proofs of its receipts, so many a round; tell of those that are overdue."""
+        places = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            for org in await self._exchange.witnesses.unproven_from():
+                tasks.create_task(self._fetch_from(org, places), name=f"proofs:{org}")
+
+    async def _fetch_from(self, org: str, places: asyncio.Semaphore) -> None:
+        exchange = self._exchange
+        async with places:
+            partner = await exchange.partners.get(org)
+            if partner is None or not partner.verified_by:
+                return
+            waiting = await self._next(org)
+            left = len(waiting)
+            for one in waiting:
+                self._looked_at[org] = one.number
+                try:
+                    if await _fetch(one, partner, exchange):
+                        left -= 1
+                except DeliveryError:
+                    break  # nobody is there: the others would not be answered either
+            if left:
+                await _tell_overdue(org, exchange)
+
+    async def _next(self, org: str) -> tuple[UnprovenReceipt, ...]:
+        """So many behind the last one looked at; from the oldest on where none is left there."""
+        witnesses, after = self._exchange.witnesses, self._looked_at.get(org, 0)
+        return await witnesses.unproven(org, A_ROUND, after=after) or await witnesses.unproven(org, A_ROUND)
 
 
 async def _fetch(one: UnprovenReceipt, partner: Partner, exchange: Exchange) -> bool:

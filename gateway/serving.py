@@ -280,7 +280,7 @@ def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
             *_key_jobs(home, running, vitals),
             *_return_jobs(home, running.exchange),
             Job(name="witnesses", every=WITNESS_EVERY, run=witnessed.Rounds(exchange).round),
-            Job(name="receipt-proofs", every=PROVE_EVERY, run=lambda: receipt_proofs.fetch_round(exchange)),
+            Job(name="receipt-proofs", every=PROVE_EVERY, run=receipt_proofs.Rounds(exchange).round),
             Job(name="destruction-receipts", every=duties.TELL_EVERY, run=lambda: duties.send_receipts(exchange)),
             Job(name="reminders", every=duties.LOOK_EVERY, run=lambda: duties.remind(exchange)),
             Job(name="statements", every=STATE_EVERY, run=lambda: statements.state_all(exchange)),

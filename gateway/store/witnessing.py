@@ -116,16 +116,16 @@ class StoredWitnesses:
         partners = select(message.c.partner).distinct().select_from(_RECEIVED).where(_UNPROVEN)
         return tuple(row["partner"] for row in await self._reader.rows(partners.order_by(message.c.partner)))
 
-    async def unproven(self, partner: str, limit: int) -> tuple[UnprovenReceipt, ...]:
+    async def unproven(self, partner: str, limit: int, *, after: int = 0) -> tuple[UnprovenReceipt, ...]:
         waiting = (
-            select(receipt_in.c.message_id, receipt_in.c.bytes, receipt_in.c.leaf)
+            select(receipt_in.c.id, receipt_in.c.message_id, receipt_in.c.bytes, receipt_in.c.leaf)
             .select_from(_RECEIVED)
-            .where(_UNPROVEN, message.c.partner == partner)
+            .where(_UNPROVEN, message.c.partner == partner, receipt_in.c.id > after)
             .order_by(receipt_in.c.id)
             .limit(limit)
         )
         return tuple(
-            UnprovenReceipt(message_id=row["message_id"], data=row["bytes"], leaf=row["leaf"])
+            UnprovenReceipt(number=row["id"], message_id=row["message_id"], data=row["bytes"], leaf=row["leaf"])
             for row in await self._reader.rows(waiting)
         )
 

@@ -143,10 +143,10 @@ async def test_a_receipt_shown_in_one_history_and_left_out_of_the_witnessed_one_
     town.b.memory.log, town.b.memory.checkpoints, town.b.memory.cosigned = honest, {}, {}
     await grow(town.b)  # the history for the sender
 
-    await receipt_proofs.fetch_round(town.a.exchange)
+    await receipt_proofs.Rounds(town.a.exchange).round()
     assert town.a.memory.proofs == {}
     town.clock.forward(hours=25)
-    await receipt_proofs.fetch_round(town.a.exchange)
+    await receipt_proofs.Rounds(town.a.exchange).round()
     assert town.a.alarms == ["receipt-unproven"]
     await witnessed.Rounds(town.b.exchange).round()
     assert town.a.alarms[1:] == ["log-not-extended"]
@@ -161,7 +161,7 @@ async def test_an_entry_removed_before_any_witness_saw_it_is_missed_by_who_holds
     await town.b.exchange.sign_log()
     await witnessed.Rounds(town.b.exchange).round()
     town.clock.forward(hours=25)
-    await receipt_proofs.fetch_round(town.a.exchange)
+    await receipt_proofs.Rounds(town.a.exchange).round()
     assert town.a.alarms == ["receipt-unproven"]
 
 

@@ -227,6 +227,14 @@ async def test_no_more_receipts_are_answered_than_asked_for(subject: Subject) ->
     assert len(await subject.witnesses.unproven("la-902", 2)) == 2
 
 
+async def test_receipts_are_answered_from_any_of_them_on(subject: Subject) -> None:
+    for _ in range(3):
+        await receipt(subject)
+    first, *others = await subject.witnesses.unproven("la-902", 10)
+    assert await subject.witnesses.unproven("la-902", 10, after=first.number) == tuple(others)
+    assert await subject.witnesses.unproven("la-902", 10, after=others[-1].number) == ()
+
+
 # --- what only the real store has
 
 

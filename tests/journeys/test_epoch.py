@@ -118,6 +118,23 @@ def case(operator: Operator) -> Iterator[Case]:
         yield Case(operator, home, device, port, make_cert(authority(), folder))
 
 
+def interrupt(case: Case, kept: Path) -> None:
+    """Put the home back to where the next epoch was in the database alone, and run it until it is about to rename."""
+
+    def killed(home: Home, origin: str) -> None:
+        raise OSError("killed")
+
+    home = Home(case.home)
+    home.rename_log(FIRST)
+    shutil.copy(kept / "log-signer", home.signer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Home, "rename_log", killed)
+        assert case.run("log", "new-epoch", "--yes")[0] != 0
+    assert not home.signer.exists()  # with the next name in the configuration, nothing would mend it any more
+    served = case.operator.serve(case.home)
+    assert served.returncode == 3, served.stderr
+
+
 def test_the_log_goes_on_under_its_next_name(case: Case, tmp_path: Path) -> None:
     case.pin(FIRST)
     assert case.be_witnessed() == []
@@ -139,7 +156,7 @@ def test_the_log_goes_on_under_its_next_name(case: Case, tmp_path: Path) -> None
         opened = json.loads(case.done("log", "new-epoch", "--yes", "--by", "A Person", "--json"))
     assert (opened["origin"], opened["witness"]) == (SECOND, "dpo.example/w")
     assert opened["remembered"] > opened["left"]
-    Home(case.home).rename_log(FIRST)  # as if it had been interrupted there
+    interrupt(case, kept)
     case.done("log", "new-epoch", "--yes")
     assert Home(case.home).settings().log_origin == SECOND
     case.done("log", "verify")

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import BusyError
-from gateway.device import CONFLICTS, STATE, ContradictionError, Device, DeviceError, make_device, open_device
+from gateway.device import (
+    CONFLICTS,
+    STATE,
+    STILL_GOOD,
+    ContradictionError,
+    Device,
+    DeviceError,
+    make_device,
+    open_device,
+)
 from gateway.tlog.checkpoint import NoteKey, parse_note
 from keys.errors import KeystoreError
 from keys.key import Ed25519Secret
@@ -58,6 +67,18 @@ def test_a_log_that_is_pinned_is_cosigned_as_it_grows(device: Device) -> None:
         reply = device.add_checkpoint(log.request(old), NOW)
         assert reply.status == 200
         assert cosigned_at(log.text(), reply.body.decode(), NAME, device.key.public) == NOW
+
+
+def test_the_same_checkpoint_asked_for_again_is_neither_signed_nor_written(device: Device, folder: Path) -> None:
+    """It is public: anybody could have the disk written without end."""
+    log = make_log()
+    first = device.add_checkpoint(log.request(0), NOW)
+    written = (folder / STATE).stat().st_ino
+    again = device.add_checkpoint(log.request(5), NOW + STILL_GOOD - 1)
+    assert again == first
+    assert (folder / STATE).stat().st_ino == written
+    later = device.add_checkpoint(log.request(5), NOW + STILL_GOOD)
+    assert cosigned_at(log.text(), later.body.decode(), NAME, device.key.public) == NOW + STILL_GOOD
 
 
 def test_what_was_seen_is_there_after_a_restart(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Settings, settings_from
+from gateway.config import Settings, settings_from, write_settings
 from gateway.home import Home, HomeError, create
 from keys.bundle import KeyBundle
 from keys.errors import KeystoreError
@@ -189,3 +190,18 @@ def test_the_log_is_renamed_and_nothing_else_in_the_file(tmp_path: Path, text: s
     assert home.settings() == replace(before, log_origin="safehand.la-207/exchange-log/2")
     kept = [line for line in text.splitlines() if not line.startswith("log_origin")]
     assert [line for line in home.config.read_text().splitlines() if not line.startswith("log_origin")] == kept
+
+
+def test_the_new_name_is_on_the_disk_before_anything_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The draft before it takes the place of the file, the folder's names after."""
+    home = Home(tmp_path)
+    home.config.write_text(write_settings(SETTINGS))
+    origin = "safehand.la-207/exchange-log/2"
+    synced: list[tuple[str, bool]] = []
+
+    def note(descriptor: int) -> None:
+        synced.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).name, origin in home.config.read_text()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    home.rename_log(origin)
+    assert synced == [(".config.toml.new", False), (tmp_path.name, True)]

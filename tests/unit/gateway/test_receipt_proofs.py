@@ -43,7 +43,7 @@ async def witnessed_by(witness: Gateway, gateway: Gateway) -> None:
 
 async def fetch(town: Town) -> bytes | None:
     """One round; the proof then kept of the first receipt."""
-    await receipt_proofs.fetch_round(town.a.exchange)
+    await receipt_proofs.Rounds(town.a.exchange).round()
     return await town.a.exchange.witnesses.proof(leaves(town.a)[0])
 
 
@@ -98,10 +98,10 @@ async def test_a_checkpoint_that_we_have_not_witnessed_waits_until_we_have(town:
     await submission(town.a.exchange, key="a second request")
     await town.a.run()
     await town.b.exchange.sign_log()
-    await receipt_proofs.fetch_round(town.a.exchange)
+    await receipt_proofs.Rounds(town.a.exchange).round()
     assert len(town.a.memory.proofs) == 1
     await witnessed_by(town.a, town.b)
-    await receipt_proofs.fetch_round(town.a.exchange)
+    await receipt_proofs.Rounds(town.a.exchange).round()
     assert len(town.a.memory.proofs) == 2
 
 
@@ -164,6 +164,53 @@ async def test_a_partner_that_answers_nothing_is_an_alarm_after_a_day(town: Town
     town.clock.forward(hours=25)
     await fetch(town)
     assert town.a.alarms == ["receipt-unproven"]
+
+
+async def test_receipts_that_are_never_proven_do_not_keep_the_others_from_their_turn(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """la-850 refuses the two oldest for ever; a round asks for two."""
+    monkeypatch.setattr(receipt_proofs, "A_ROUND", 2)
+    for number in range(2):
+        await submission(town.a.exchange, key=f"request {number}")
+        await town.a.run()
+    await witnessed_by(town.a, town.b)
+    *never, last = (one.leaf for one in await town.a.exchange.witnesses.unproven(B, 10))
+    honest = town.b.answer
+    asked: list[bytes] = []
+
+    async def answer(path: str, from_org: str | None) -> Handover:
+        asked.extend(leaf for leaf in (*never, last) if leaf.hex() in path)
+        refused = any(leaf.hex() in path for leaf in never)
+        return Handover(status=404, body=b"") if refused else await honest(path, from_org)
+
+    town.b.answer = answer
+    rounds = receipt_proofs.Rounds(town.a.exchange)
+    await rounds.round()
+    assert asked == never
+    await rounds.round()
+    assert set(town.a.memory.proofs) == {last}
+    await rounds.round()
+    assert asked == [*never, last, *never]
+
+
+async def test_a_receipt_whose_question_fails_does_not_keep_the_others_from_their_turn(town: Town) -> None:
+    await submission(town.a.exchange, key="a second request")
+    await town.a.run()
+    await witnessed_by(town.a, town.b)
+    first, second = (one.leaf for one in await town.a.exchange.witnesses.unproven(B, 10))
+    honest = town.b.answer
+
+    async def answer(path: str, from_org: str | None) -> Handover:
+        if first.hex() in path:
+            raise DeliveryError("time-out")
+        return await honest(path, from_org)
+
+    town.b.answer = answer
+    rounds = receipt_proofs.Rounds(town.a.exchange)
+    await rounds.round()
+    await rounds.round()
+    assert set(town.a.memory.proofs) == {second}
 
 
 # --- what we answer
