@@ -160,9 +160,7 @@ async def _run(
         await _listen_metrics(watched, running, meters, vitals)
         await _listen_api(listeners, home, settings, exchange, meters)
         await _listen_admin(listeners, home, exchange, published, meters)
-        await guarded("checkpoint", lambda: vitals.look_at_log(exchange.sign_log))  # or the log is long unverified
-        # Before the worker: what was suspended after the backup must not be sent under.
-        await _unless(stop, lambda: guarded("return", lambda: _return(home, exchange)))
+        await _come_back(home, exchange, vitals, stop)  # before the worker: suspended since the backup, nothing is sent
         webhooks = Webhooks(targets, exchange)
         running.waker.append(webhooks.wake)
         working = tasks.create_task(worker.run(), name="worker")
@@ -344,6 +342,12 @@ async def _say_restored(home: Home, exchange: Exchange) -> None:
         await returning.say_so(exchange)  # logged twice, rather than never, where it is cut off here
         await tokens.revoke_all(exchange, outcome=returning.FROM_BACKUP)
         backups.write_mark(home, msgspec.structs.replace(mark, logged=True))
+
+
+async def _come_back(home: Home, exchange: Exchange, vitals: Vitals, stop: asyncio.Event) -> None:
+    """One look at the log, so that who watches is not told for long that it is unverified; then `_return`, once."""
+    await guarded("checkpoint", lambda: vitals.look_at_log(exchange.sign_log))
+    await _unless(stop, lambda: guarded("return", lambda: _return(home, exchange)))
 
 
 async def _unless(stop: asyncio.Event, step: Callable[[], Coroutine[Any, Any, object]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.auditing import LogReport
 from gateway.home import Home
 from gateway.ports import Exchange
 from gateway.tlog.fsck import Problem
+from gateway.vitals import Vitals
 from gateway.worker import guarded
 from tests.support.exchange import make_town
 
@@ -48,6 +50,27 @@ async def test_partner_that_is_away_is_told_once_an_hour(tmp_path: Path, monkeyp
     await serving._return(home, town.a.exchange)
     assert town.a.alarms == ["restored"] * 2
     assert backups.read_mark(home) is not None
+
+
+async def test_log_is_verified_before_partners_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def intact() -> bool:
+        return True
+
+    home, exchange = Home(tmp_path), replace(make_town().a.exchange, sign_log=intact)
+    home.restored.parent.mkdir()
+    backups.write_mark(home, backups.Restored(created=1, size=7, logged=True))
+    vitals = Vitals(
+        clock=exchange.clock, revision="", folder=tmp_path, floor=0, certificate=tmp_path / "none", writes=lambda: 0
+    )
+    verified: list[int | None] = []
+
+    async def asked(_: Exchange) -> tuple[str, ...]:
+        verified.append(vitals.process().verified_at)
+        return ()
+
+    monkeypatch.setattr(returning, "catch_up", asked)
+    await serving._come_back(home, exchange, vitals, asyncio.Event())
+    assert verified == [int(exchange.clock().timestamp())]
 
 
 async def test_stop_ends_the_waiting_for_partners_at_once() -> None:
