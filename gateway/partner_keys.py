@@ -45,10 +45,14 @@ async def refresh(partner: Partner, now: datetime, exchange: Exchange) -> Partne
 
     Raises NotYetError where they cannot be had.
     """
-    at = int(now.timestamp())
-    if at - max(partner.fetched_at, exchange.asked.get(partner.org, 0)) < REFRESH_AT_MOST:
+    if int(now.timestamp()) - max(partner.fetched_at, exchange.asked.get(partner.org, 0)) < REFRESH_AT_MOST:
         return partner
-    exchange.asked[partner.org] = at  # whatever comes of it: anybody can name a key that is not known here
+    return await fetch_newer(partner, now, exchange)
+
+
+async def fetch_newer(partner: Partner, now: datetime, exchange: Exchange) -> Partner:
+    """As `refresh`, however short a time ago the partner was asked: for whoever must know that it answered now."""
+    exchange.asked[partner.org] = int(now.timestamp())  # whatever comes of it: anybody can name a key not known here
     try:
         reply = await exchange.peer.fetch(
             partner.org, partner.url, f"/exchange/v1/bundles?after={partner.newest.seq}", signed=False

@@ -10,7 +10,7 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -28,6 +28,7 @@ from gateway import (
     receipt_proofs,
     returning,
     statements,
+    tokens,
     witnessed,
 )
 from gateway.app import (
@@ -78,7 +79,6 @@ LOOK_AT_KEYS_EVERY: Final = timedelta(hours=1)  # between two looks at what ends
 STATE_EVERY: Final = timedelta(minutes=10)  # between two looks whether a daily statement is due
 SIGN_EVERY: Final = timedelta(seconds=2)  # between two looks of the log signer (log.md A4: 1 to 5 s)
 RETURN_EVERY: Final = timedelta(minutes=1)
-RETURN_WITHIN: Final = 60.0  # seconds in which partners may answer a restored gateway before it goes on without them
 RESTORED: Final = "the log may be behind what partners and witnesses hold: docs/operators.md, disaster recovery"
 WITNESS_EVERY: Final = timedelta(seconds=20)  # the newest checkpoint to the witnesses (log.md A4: 60 s at most)
 PROVE_EVERY: Final = timedelta(seconds=30)
@@ -149,6 +149,7 @@ async def _run(
     async def published() -> None:
         await reload_bundles(running.keys, exchange)
 
+    await _say_restored(home, exchange)  # before the API: a token that was revoked after the backup must open nothing
     async with (
         open_targets(home, settings) as targets,
         contextlib.AsyncExitStack() as watched,  # left last: how a gateway stops can be watched too
@@ -159,7 +160,7 @@ async def _run(
         await _listen_metrics(watched, running, meters, vitals)
         await _listen_api(listeners, home, settings, exchange, meters)
         await _listen_admin(listeners, home, exchange, published, meters)
-        await _return(home, exchange)  # before the worker: what was suspended after the backup must not be sent under
+        await _come_back(home, exchange, vitals, stop)  # before the worker: suspended since the backup, nothing is sent
         webhooks = Webhooks(targets, exchange)
         running.waker.append(webhooks.wake)
         working = tasks.create_task(worker.run(), name="worker")
@@ -334,20 +335,38 @@ def _return_jobs(home: Home, exchange: Exchange) -> tuple[Job, ...]:
     return (Job(name="return", every=RETURN_EVERY, run=lambda: _return(home, exchange)),)
 
 
+async def _say_restored(home: Home, exchange: Exchange) -> None:
+    """In a home that was made of a backup: say so in the log, once, and end every token, whichever were revoked since."""
+    mark = backups.read_mark(home)
+    if mark is not None and not mark.logged:
+        await returning.say_so(exchange)  # logged twice, rather than never, where it is cut off here
+        await tokens.revoke_all(exchange, outcome=returning.FROM_BACKUP)
+        backups.write_mark(home, msgspec.structs.replace(mark, logged=True))
+
+
+async def _come_back(home: Home, exchange: Exchange, vitals: Vitals, stop: asyncio.Event) -> None:
+    """One look at the log, so that who watches is not told for long that it is unverified; then `_return`, once."""
+    await guarded("checkpoint", lambda: vitals.look_at_log(exchange.sign_log))
+    await _unless(stop, lambda: guarded("return", lambda: _return(home, exchange)))
+
+
+async def _unless(stop: asyncio.Event, step: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run one step; it is given up at once where a stop is asked for."""
+    async with asyncio.TaskGroup() as tasks:
+        doing = tasks.create_task(step(), name="step")
+        stopping = tasks.create_task(stop.wait(), name="stopping")
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        doing.cancel()
+        stopping.cancel()
+
+
 async def _return(home: Home, exchange: Exchange) -> None:
-    """In a home that was made of a backup: say so in the log once, and ask partners until each has answered."""
+    """In a home that was made of a backup: ask partners until each has answered."""
     mark = backups.read_mark(home)
     if mark is None:
         return
-    if not mark.logged:
-        await returning.say_so(exchange)  # logged twice, rather than never, where it is cut off here
-        backups.write_mark(home, msgspec.structs.replace(mark, logged=True))
-    exchange.alarm("restored", {"size": str(mark.size), "rule": RESTORED})
-    missed: tuple[str, ...] = ("?",)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(RETURN_WITHIN):
-            missed = await returning.catch_up(exchange)
-    if not missed:
+    exchange.tell("restored", "", {"size": str(mark.size), "rule": RESTORED}, exchange.clock())
+    if not await returning.catch_up(exchange):
         backups.remove_mark(home)
         exchange.wake()
 

@@ -1,7 +1,7 @@
 """Tokens of case systems: made, listed, revoked, and asked for at the door of the API.
 
-Made and revoked by an operator alone (command line, admin socket), each time with an entry in the exchange log. A token
-row that fails its mac counts as absent: whoever can write to the database cannot plant one.
+Made and revoked by an operator alone (command line, admin socket), each time with an entry in the exchange log; a gateway
+that was restored from a backup revokes them all. A token row that fails its mac counts as absent: whoever can write to the database cannot plant one.
 """
 
 from __future__ import annotations
@@ -80,15 +80,25 @@ async def create(
 
 async def revoke(token_id: str, exchange: Exchange, *, by: str | None) -> None:
     """End a token at once and for good, and log it; raises SubmissionRefusedError where there is none in force."""
-    now = exchange.clock()
     held = next((token for token in await exchange.tokens.all() if token.id == token_id), None)
-    if held is not None:
-        ended = replace(held, revoked_at=int(now.timestamp()))
-        what = entries.Circumstance(outcome="revoked", role=held.role, by=by, rows=deciding.of_token(ended))
-        entry = entries.about_own(exchange.journal, "token-revoked", now, what)
-        if await exchange.store.write(RevokeToken(token=ended, entry=entry)):
-            return
-    raise SubmissionRefusedError("token.none", "id", "no such token, or it was revoked before")
+    if held is None or not await _end(held, exchange, outcome="revoked", by=by):
+        raise SubmissionRefusedError("token.none", "id", "no such token, or it was revoked before")
+
+
+async def revoke_all(exchange: Exchange, *, outcome: str) -> None:
+    """End every token that is in force, or would ever be; `outcome` is the reason, a code. Nobody in particular did it."""
+    now = int(exchange.clock().timestamp())
+    for held in await exchange.tokens.all():
+        if held.revoked_at is None and now < held.expires_at:
+            await _end(held, exchange, outcome=outcome, by=None)
+
+
+async def _end(held: Token, exchange: Exchange, *, outcome: str, by: str | None) -> bool:
+    now = exchange.clock()
+    ended = replace(held, revoked_at=int(now.timestamp()))
+    what = entries.Circumstance(outcome=outcome, role=held.role, by=by, rows=deciding.of_token(ended))
+    entry = entries.about_own(exchange.journal, "token-revoked", now, what)
+    return await exchange.store.write(RevokeToken(token=ended, entry=entry))
 
 
 async def authorise(text: str, exchange: Exchange) -> Token:

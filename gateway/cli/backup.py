@@ -92,4 +92,8 @@ Restored to {home}: the gateway as it was at {created}, its log at {size} entrie
   the receipts of the first time.
 - Children put on the protection list since then are NOT on it: enter them again before `serve` (safehand protect add).
 - Key bundles published since then: publish them again, from the files that the root signed (safehand keys publish).
+- What was ended since then is back. EVERY SERVICE TOKEN is revoked at the first start, because nobody can tell which were:
+  make new ones then (safehand token create), and give them to your case systems.
+- Openings and search tags erased since then, and contents destroyed since, are here again: erase and destroy them again
+  by your own records (safehand log erase, inbox destroy).
 Next: put the TLS certificate and key in place, then: safehand log verify, protect add, serve."""

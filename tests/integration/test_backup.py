@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from gateway import backups, serving
+from gateway import backups, serving, tokens
 from gateway.app import Running
 from gateway.backups import BackupError, Recovery, Secrets
 from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
+from gateway.core.tokens import TokenUnknownError
 from gateway.entries import Circumstance, about_own
 from gateway.home import Home, HomeError
 from gateway.store.backup import CopyError
@@ -363,17 +364,29 @@ async def test_database_put_back_beside_a_newer_memory_is_not_written_to(home: H
 async def test_restored_gateway_says_so_in_its_log_and_leaves_its_mark_until_partners_answered(
     home: Home, running: Running
 ) -> None:
+    token = await tokens.create("Case system", "officer", ["read"], 30, running.exchange, by=CANARY)
     folder = back_up(home, secrets=Secrets(passphrase=PASSPHRASE, ends=await backups.kem_ends(home)))
+    await tokens.revoke(token.token.id, running.exchange, by=CANARY)  # the backup does not know
     made = restore(folder, passphrase=PASSPHRASE)
     mark = backups.read_mark(made)
     assert mark is not None
-    assert (mark.size, mark.logged) == (1, False)
+    assert (mark.size, mark.logged) == (2, False)
     async with running_at(made, Clock()) as again:
         heard: list[str] = []
         exchange = replace(again.exchange, alarm=lambda name, _: heard.append(name))
+        await serving._say_restored(made, exchange)
+        later = await tokens.create("Case system", "officer", ["read"], 30, exchange, by=CANARY)
+        await serving._say_restored(made, exchange)  # the next start: nothing is said twice, nothing ended again
+        with pytest.raises(TokenUnknownError):
+            await tokens.authorise(token.text, exchange)
+        assert await tokens.authorise(later.text, exchange) == later.token
         await serving._return(made, exchange)
     assert heard == ["restored"]
-    assert rows(made.database, "SELECT kind, outcome FROM log_entry WHERE idx = 1") == [("restored", "from-backup")]
+    assert rows(made.database, "SELECT kind, outcome FROM log_entry WHERE idx >= 2 ORDER BY idx") == [
+        ("restored", "from-backup"),
+        ("token-revoked", "from-backup"),
+        ("token-created", "created"),
+    ]
     assert backups.read_mark(made) is None  # there is no partner to wait for
 
 

@@ -96,3 +96,20 @@ async def test_token_that_is_not_there_or_over_cannot_be_revoked(town: Town) -> 
     for token_id in (made.token.id, "0000000000000000"):
         with pytest.raises(SubmissionRefusedError):
             await tokens.revoke(token_id, town.a.exchange, by=None)
+
+
+async def test_every_token_that_could_be_used_is_revoked_with_an_entry_each(town: Town) -> None:
+    exchange = town.a.exchange
+    await tokens.revoke((await make(town)).token.id, exchange, by="Officer One")
+    await make(town, days=1)
+    town.clock.forward(days=2)
+    ours = [await make(town, role="approver") for _ in range(2)]
+    town.clock.forward(seconds=-1)  # a machine whose clock is behind: not in force, and would be in a moment
+    before = len(town.a.memory.log)
+    await tokens.revoke_all(exchange, outcome="from-backup")
+    told = [(entry.kind, entry.role, entry.outcome) for entry in town.a.memory.log[before:]]
+    assert told == [("token-revoked", "approver", "from-backup")] * 2
+    town.clock.forward(seconds=2)
+    for made in ours:
+        with pytest.raises(TokenUnknownError):
+            await tokens.authorise(made.text, exchange)
