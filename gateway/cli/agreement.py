@@ -158,7 +158,9 @@ def show(context: click.Context, agreement_: str, as_json: bool) -> None:
 
 
 @agreement.command()
-@click.option("--cases", required=True, type=click.File("rb"), help="One JSON object a line; `-` reads standard input.")
+@click.option(
+    "--cases", required=True, type=click.File("rb", lazy=True), help="One JSON object a line; `-` reads standard input."
+)
 @click.option(
     "--agreements",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -38,7 +38,7 @@ _HEADERS = ("id", "from", "type", "state", "urgency", "received")
 @click.option("--key", help="Idempotency key: a repeat with the same key gets the first answer.")
 @options.by
 @options.as_json
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.File("rb", lazy=True))
 @click.pass_context
 def send(context: click.Context, /, file: Any, ctf: bool, extra: Path | None, as_json: bool, **said: Any) -> None:
     """Check FILE against the agreement, seal it and queue it. `-` reads standard input."""

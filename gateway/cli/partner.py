@@ -21,7 +21,7 @@ def partner() -> None:
 @click.argument("url", required=False)
 @click.option(
     "--bundle",
-    type=click.File("rb"),
+    type=click.File("rb", lazy=True),
     help="Its newest bundle as it came another way, instead of fetching from URL.",
 )
 @click.option("--name", help="Name to show; else the one in its bundle.")

@@ -10,7 +10,7 @@ from gateway.cli import options
 from gateway.cli.bridge import perform
 from gateway.cli.output import show_json, show_pairs
 
-_child = click.argument("child", type=click.File("rb"))
+_child = click.argument("child", type=click.File("rb", lazy=True))
 _kind = click.option(
     "--kind",
     type=click.Choice(["location", "identity"]),

@@ -69,7 +69,9 @@ def question(context: click.Context, /, id_: str, paths: tuple[str, ...], reason
 @service.command("correct")
 @_paths
 @click.option(
-    "--values", type=click.File("rb"), help='JSON: the right values, nested as in the message; "-" reads stdin.'
+    "--values",
+    type=click.File("rb", lazy=True),
+    help='JSON: the right values, nested as in the message; "-" reads stdin.',
 )
 @_saying
 def correct(context: click.Context, /, id_: str, paths: tuple[str, ...], values: Any, **said: Any) -> None:

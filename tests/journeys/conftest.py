@@ -1,7 +1,8 @@
-"""One operator for all journeys: a home costs seconds to make."""
+"""An operator for each file of journeys: a home costs seconds to make, so it is made once and copied."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.support.world import World, opened_world
 
 
 @pytest.fixture(scope="session")
-def operator() -> Iterator[Operator]:
+def first_home() -> Iterator[Operator]:
     with tempfile.TemporaryDirectory(prefix="sh-") as name:
         one = Operator(Path(name))
         assert one.init(one.home).exit_code == 0
@@ -26,6 +27,14 @@ def operator() -> Iterator[Operator]:
         one.done("keys", "publish", bundle, *secret)
         make_cheap(Home(one.home))
         yield one
+
+
+@pytest.fixture(scope="module")
+def operator(first_home: Operator) -> Iterator[Operator]:
+    """A home that nothing but the tests of one file has touched."""
+    with tempfile.TemporaryDirectory(prefix="sh-") as name:
+        shutil.copytree(first_home.folder, name, dirs_exist_ok=True)
+        yield Operator(Path(name))
 
 
 @pytest.fixture(scope="module")

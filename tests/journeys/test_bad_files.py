@@ -142,6 +142,7 @@ def test_authorities_of_partners_that_cannot_be_read_are_named_by_their_key(
 @pytest.mark.parametrize("made", ["folder", "garbage"])
 def test_signers_memory_that_cannot_be_read_is_no_fresh_start(operator: Operator, copy: Path, made: str) -> None:
     memory = copy / "data" / "log-signer"
+    memory.unlink(missing_ok=True)
     memory.mkdir() if made == "folder" else memory.write_text("{")
     child = operator.file("child.json", '{"child": {"upn": "P207000016049"}}')
     asked = operator.run("protect", "add", child, "--kind", "location", "--by", "Officer", home=copy)
