@@ -6,8 +6,10 @@ forty commands would measure the start of Python.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -27,6 +29,7 @@ from gateway.home import Home
 
 _PATIENCE = 90.0  # seconds for something that must happen
 _GLANCE = 0.1
+_LOWEST_PORT, _PORTS = 20_000, 12_000
 
 
 class NotAsToldError(Exception):
@@ -144,11 +147,12 @@ def wait_for(what: str, look: Callable[[], bool]) -> None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on now, below those that the system gives to outgoing connections meanwhile."""
+    while True:
+        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def expect(condition: bool, what: str) -> None:

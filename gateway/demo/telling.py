@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -72,6 +73,7 @@ def _wait_until_stopped(console: Console, story: Story) -> None:
         console.print(f"  safehand --home {council.home.path} status", soft_wrap=True)
     console.print("Both gateways keep running. Ctrl-C ends them.")
     sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts this in the background ignores it
     try:
         while True:
             time.sleep(1)

@@ -66,7 +66,7 @@ def told() -> Iterator[Told]:
             )
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=150)
 
 
 def test_every_step_comes_out_as_told(told: Told) -> None:
@@ -93,5 +93,5 @@ def test_it_ends_at_ctrl_c_and_leaves_no_process(told: Told) -> None:
     sockets = [path.parents[1] / "run" / "admin.sock" for path in told.files if path.name == "safehand.db"]
     assert len(sockets) == 2
     told.process.send_signal(signal.SIGINT)
-    assert told.process.wait(timeout=60) == 0
+    assert told.process.wait(timeout=150) == 0
     assert not [path for path in sockets if path.exists()], "a gateway that stopped takes its socket with it"
