@@ -17,12 +17,12 @@ from gateway.core.service import BreachState
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange, Partner, Pile, Standing
 from keys.bundle import KeyBundle
-from keys.listed import PAIRED, Role
+from keys.listed import Role
 from keys.ring import NEEDED_TO_SERVE
+from keys.rotation import covered_until
 
 _OWN_ROLES: Final = (Role.MESSAGE_SIGN, Role.MESSAGE_KEM, Role.HTTP, Role.LOG, Role.AGREEMENT_SIGN)
 _DIGITS: Final = 7  # of a telephone number that can be rung from elsewhere
-_FAR: Final = 100  # keys that follow each other: more than a bundle lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,21 +158,15 @@ def _roles(bundle: KeyBundle) -> tuple[Role, ...]:
     return tuple(dict.fromkeys((*_OWN_ROLES, *(key.role for key in bundle.keys))))
 
 
-def covered_until(bundle: KeyBundle, role: Role, at: int) -> int | None:
+def _covered_until(bundle: KeyBundle, role: Role, at: int) -> int | None:
     """Until when keys of a role follow each other without a gap, from `at` on; None where none is active then."""
-    until = None
-    for _ in range(_FAR):
-        instant = at if until is None else until
-        listed = bundle.active_pairs(role, instant) if role in PAIRED else bundle.active_keys(role, instant)
-        if not listed:
-            break
-        until = max(key.retire for key in listed)
-    return until
+    until = covered_until(bundle, role, at)
+    return until if until > at else None
 
 
 def _key(role: Role, bundle: KeyBundle, at: int) -> KeyCondition:
     waiting = {key.nbf for key in bundle.keys if key.role is role and key.nbf > at and not bundle.is_revoked(key.kid)}
-    return KeyCondition(role=str(role), covered_until=covered_until(bundle, role, at), waiting=len(waiting))
+    return KeyCondition(role=str(role), covered_until=_covered_until(bundle, role, at), waiting=len(waiting))
 
 
 def _partner(partner: Partner, standing: Standing, at: int) -> PartnerCondition:
@@ -183,7 +177,7 @@ def _partner(partner: Partner, standing: Standing, at: int) -> PartnerCondition:
         reachable_by_telephone=sum(character.isdigit() for character in partner.duty_number) >= _DIGITS,
         fetched_at=partner.fetched_at,
         bundle_ends=partner.newest.exp if partner.bundles else 0,  # none: its rows were refused
-        sealable_until=covered_until(partner.newest, Role.MESSAGE_KEM, at) if partner.bundles else None,
+        sealable_until=_covered_until(partner.newest, Role.MESSAGE_KEM, at) if partner.bundles else None,
         ahead=standing.ahead.get(partner.org),
     )
 

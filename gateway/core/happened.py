@@ -17,7 +17,6 @@ LED_TO: Final[Mapping[str, Mapping[str, State | InboundState]]] = {
         "held": State.HELD,
         "resent": State.QUEUED,
         "delivered": State.DELIVERED,
-        "uploaded": State.DELIVERED,
         "taken": State.TAKEN,
         "collected": State.COLLECTED,
         "rejected": State.REJECTED,
