@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-FAMILY = "Fennimore-Adeyo"  # of the child in child.xml
+FAMILY = "Fennimore-Adeyemisola"  # of the child in child.xml
 
 
 def transfer_file() -> str:
@@ -25,7 +25,7 @@ def transfer() -> dict[str, Any]:
     return {
         "case": _case(),
         "child": {
-            "name": {"family": FAMILY, "given": "Robin"},
+            "name": {"family": FAMILY, "given": "Robinetta"},
             "date_of_birth": "2014-03-12",
             "address": {"lines": ["1 Example Street"], "postcode": "ZZ99 3VZ"},
         },

@@ -12,18 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.canary import by_chance
+
 # What stands in the records that the story sends: the child, the family, addresses, what people wrote.
 CANARIES = (
     "Fennimore",
-    "Adeyo",
-    "Imara",
-    "Odile",
-    "Tobiah",
-    "Robin",
+    "Adeyemisola",
+    "Imaradonna",
+    "Odilettina",
+    "Tobiahtine",
+    "Robinetta",
     "Sibling",
     "Quince Lane",
     "Example Street",
-    "ZZ99",
+    "ZZ99 3",
     "invented account",
     "KC/2026/0001",
     "2016-03-14",
@@ -67,6 +69,11 @@ def told() -> Iterator[Told]:
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=150)
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_what_is_searched_for_stands_in_no_signature_by_chance(canary: str) -> None:
+    assert by_chance(canary) < 1e-10
 
 
 def test_every_step_comes_out_as_told(told: Told) -> None:

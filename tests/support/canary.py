@@ -21,7 +21,7 @@ UPN = "Q207299981357"
 CASE = "ZQX/2026/77813"
 TELEPHONE = "01632 960778"
 ADULT = "Peregrina Vantongeren"
-STAFF = "Wilhelmina Oxblood"
+STAFF = "Wilhelmina Oxbloodstone"
 REMARK = "a wholly invented remark about marmalade"
 
 CHILD = (
@@ -38,8 +38,19 @@ CHILD = (
     ADULT,
     "Vantongeren",
 )
-CANARIES = (*CHILD, TELEPHONE, STAFF, "Oxblood", REMARK, "marmalade")
+CANARIES = (*CHILD, TELEPHONE, STAFF, "Oxbloodstone", REMARK, "marmalade")
 """Every value, and parts of some by which a person would still be known."""
+
+
+def by_chance(canary: str) -> float:
+    """Return how likely random base64 holds the canary at one place, whatever the case of its letters.
+
+    Databases and logs hold megabytes of signatures: a canary of four letters stands in one run of a hundred for no reason.
+    """
+    likely = 1.0
+    for character in canary:
+        likely *= 2 / 64 if character.isalpha() else 1 / 64 if character.isdigit() or character in "+/-_" else 0
+    return likely
 
 
 def leaks(data: bytes) -> set[str]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.canary import CANARIES, CASE, FAMILY, leaks
+from tests.support.canary import CANARIES, CASE, FAMILY, by_chance, leaks
 
 
 @pytest.mark.parametrize("canary", CANARIES)
@@ -34,6 +34,11 @@ def test_a_canary_is_found_inside_base64_wherever_it_begins(canary: str, before:
     data = b"~" * before + canary.encode() + b'"}'
     assert canary in leaks(base64.b64encode(data))
     assert canary in leaks(base64.urlsafe_b64encode(data).rstrip(b"="))
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_a_canary_stands_in_no_signature_by_chance(canary: str) -> None:
+    assert by_chance(canary) < 1e-11
 
 
 def test_what_is_no_canary_is_not_found() -> None:
