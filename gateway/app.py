@@ -204,6 +204,7 @@ def _exchange(
         arrivals=read.arrivals,
         enquiries=read.enquiries,
         tokens=read.tokens,
+        halves=read.halves,
         peer=peer,
         witness_line=peer,
         witness_settings=settings.witnesses,

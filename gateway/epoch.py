@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from gateway import entries, witnessed
 from gateway.app import Running, open_exchange
 from gateway.auditing import verify_log
+from gateway.core.deciding import of_halves
 from gateway.core.envelope import digest
 from gateway.core.errors import LogInconsistentError, SafehandError, SubmissionRefusedError
+from gateway.core.halves import Waiting
 from gateway.entries import Journal
 from gateway.home import Home
 from gateway.store.epoch import epochs_in, open_epoch
@@ -61,6 +63,8 @@ async def _open(home: Home, before: str, after: str, by: str | None) -> OpenedEp
 
     async with open_exchange(home, fatal, behind=True) as running:
         found = await witnessed.find_behind(running.exchange)
+        await asyncio.to_thread(running.comparison.run)
+        waiting = await running.exchange.halves.waiting()
     if found is None:
         raise SubmissionRefusedError(
             "log.not-behind",
@@ -70,14 +74,19 @@ async def _open(home: Home, before: str, after: str, by: str | None) -> OpenedEp
     report = await verify_log(home)
     if report.problems:
         raise LogInconsistentError("what is left of the log is not what was written: safehand log verify")
-    left = await asyncio.to_thread(_write, home, running, before, after, found, by)
+    left = await asyncio.to_thread(_write, home, running, before, after, found, waiting, by)
     return OpenedEpoch(origin=after, left=left, witness=found.witness, remembered=found.checkpoint.size)
 
 
-def _write(home: Home, running: Running, before: str, after: str, found: Remembered, by: str | None) -> int:
-    exchange = running.exchange
+def _write(
+    home: Home, running: Running, before: str, after: str, found: Remembered, waiting: Waiting, by: str | None
+) -> int:
+    """The first entry of the epoch states every half of an act gone: one that waits may have been used in what was lost."""
+    exchange, halves = running.exchange, waiting.ids | waiting.lost
     journal = Journal(org=exchange.own.id, origin=after, entropy=exchange.entropy)
-    what = entries.Circumstance(outcome="behind-witness", receipt=digest(found.note), by=by)
+    what = entries.Circumstance(
+        outcome="behind-witness", receipt=digest(found.note), by=by, rows=of_halves(None, halves)
+    )
     return open_epoch(
         home.database,
         own=exchange.own.id,
@@ -86,5 +95,6 @@ def _write(home: Home, running: Running, before: str, after: str, found: Remembe
         after=after,
         note=found.note,
         entry=entries.about_own(journal, "epoch-opened", exchange.clock(), what),
+        halves=halves,
         alarm=exchange.alarm,
     )

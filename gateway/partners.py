@@ -145,7 +145,7 @@ async def verify(org: str, words: str, exchange: Exchange, *, by: str, alone: bo
         raise SubmissionRefusedError(
             "partner.fingerprint", "words", "these are not the words of this partner's root keys"
         )
-    people = await two_people.confirm(("partner-verify", org, partner.root), by, exchange, now=now)
+    people = await two_people.confirm(("partner-verify", org, partner.root), by, exchange, now=now, alone=alone)
     if len(people) < 2 and not alone:
         return partner, people
     outcome = "verified.single-person" if len(people) < 2 else "verified"

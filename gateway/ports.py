@@ -18,6 +18,7 @@ from gateway.config import WitnessSettings
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.deciding import RefusedRow
+from gateway.core.halves import Waiting
 from gateway.core.lifecycle import InboundState, State
 from gateway.core.service import BreachRecord, Closure, Duty, Erasure
 from gateway.core.tokens import Token
@@ -316,6 +317,14 @@ class Overview(Protocol):
         ...
 
 
+class Halves(Protocol):
+    """Halves of acts that need two people."""
+
+    async def waiting(self) -> Waiting:
+        """Those of every act that the log states and has not stated gone."""
+        ...
+
+
 class Refusals(Protocol):
     """Rows that decide and were refused (log A6), until the exchange log has been told of them."""
 
@@ -553,6 +562,7 @@ class Exchange:
     arrivals: Arrivals
     enquiries: Enquiries
     tokens: Tokens
+    halves: Halves
     peer: Adapter
     witness_line: WitnessLine
     witness_settings: WitnessSettings

@@ -13,7 +13,6 @@ from contracts.shape import misshapen
 from gateway import entries, two_people
 from gateway.core import commands, deciding
 from gateway.core.errors import SubmissionRefusedError
-from gateway.core.halves import name_of
 from gateway.ports import Exchange
 
 KINDS: Final[Mapping[str, frozenset[ProtectedKind]]] = {
@@ -42,11 +41,11 @@ async def remove(
     """
     tags = _tags(child, exchange)
     act = ("protection-remove", *sorted(kinds), *sorted(tag.hex() for tag in tags))
-    people = await two_people.confirm(act, by, exchange, now=exchange.clock(), through=through)
+    people = await two_people.confirm(act, by, exchange, now=exchange.clock(), alone=alone, through=through)
     if len(people) < 2 and not alone:
         return 0, people
     outcome = "removed.single-person" if len(people) < 2 else "removed"
-    removed = await _write(tags, kinds, exchange, add=False, by=", ".join(map(name_of, people)), outcome=outcome)
+    removed = await _write(tags, kinds, exchange, add=False, by=", ".join(people), outcome=outcome)
     return removed, people
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gateway import entries, governing, partner_keys
-from gateway.core import commands
+from gateway import governing, partner_keys, two_people
 from gateway.core.errors import SafehandError
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange, Partner
@@ -22,10 +21,11 @@ FROM_BACKUP: Final = "from-backup"  # the outcome of what is done because of it
 
 
 async def say_so(exchange: Exchange) -> None:
-    """Log that from here on the log continues a backup: entries under the same indexes may have been lost."""
-    what = entries.Circumstance(outcome=FROM_BACKUP)
-    entry = entries.about_own(exchange.journal, "restored", exchange.clock(), what)
-    await exchange.store.write(commands.Record(entry=entry))
+    """Log that from here on the log continues a backup: entries under the same indexes may have been lost.
+
+    The same entry states every half of an act gone: a half that waits in a backup may have been used since.
+    """
+    await two_people.forget_all("restored", FROM_BACKUP, exchange)
 
 
 async def catch_up(exchange: Exchange) -> tuple[str, ...]:

@@ -440,22 +440,6 @@ class Protect(Command[int]):
         return frozenset({"protection"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intend(Command[tuple[str, ...]]):
-    """One person's half of an act that needs two; answers the names that stated the same act, this one included.
-    `act` is the SHA-256 of the act in full; half acts older than `not_before` do not count, nor do those that are not
-    independent of this one (`core.halves`). Two halves that met are used up. `entry` is written for each half."""
-
-    act: bytes
-    by: str
-    now: int
-    not_before: int
-    entry: LogEntry
-
-    def touches(self) -> frozenset[str]:
-        return frozenset({f"intention:{self.act.hex()}"})
-
-
 # --- what is no first delivery: receipts, events, bundles to partners
 
 

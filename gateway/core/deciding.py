@@ -19,6 +19,7 @@ from contracts.document import canonical, read_wire
 from contracts.errors import DocumentError
 from gateway.core.commands import AgreementFile, EventRow
 from gateway.core.errors import SafehandError
+from gateway.core.halves import Half
 from gateway.core.tokens import Token
 
 ROWS: Final = "rows"  # the field of the commitment in an entry
@@ -30,11 +31,13 @@ Key = tuple[str | int, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deciding:
     """A table whose rows decide. `compared` are the columns whose values are in the digest besides the key; `org` is the
-    key column that names the organisation a row is about, where there is one."""
+    key column that names the organisation a row is about, where there is one. `few`: so few rows stand that all of them
+    are kept in memory, and one that is not among them is refused whenever it is read, not only once it was compared."""
 
     key: tuple[str, ...]
     compared: tuple[str, ...]
     org: str | None = None
+    few: bool = False
 
 
 TABLES: Final[Mapping[str, Deciding]] = {
@@ -42,6 +45,8 @@ TABLES: Final[Mapping[str, Deciding]] = {
     "agreement": Deciding(key=("digest",), compared=("canonical",)),
     "agreement_event": Deciding(key=("digest", "org", "n", "hash"), compared=("jws", "received_at"), org="org"),
     "bundle": Deciding(key=("org", "seq"), compared=("jws",), org="org"),
+    # A half has a random key and is written once: whose it is (`by`, encrypted) cannot be that of an older row.
+    "intention": Deciding(key=("id",), compared=("act", "stated_at"), few=True),
     # `fetched_at` moves each time the partner is asked, too often for a log; an old one put back only stops us sooner.
     "partner": Deciding(key=("org",), compared=("name", "root", "verified_by", "route", "duty_number"), org="org"),
     # That the row is there decides; when it was added does not.
@@ -51,7 +56,6 @@ TABLES: Final[Mapping[str, Deciding]] = {
     ),
 }
 NOT_COMPARED: Final[Mapping[str, str]] = {
-    "intention": "halves of acts: they expire by themselves, and what they lead to is an entry",
     "witness_state": "moves with every checkpoint of a partner, whose log the partner and we can compare",
     "log_entry": "the log itself: its mac is the append key's",
 }
@@ -164,6 +168,12 @@ def of_protection(tags: Iterable[bytes], kinds: Iterable[str], *, add: bool) -> 
     change = put if add else gone
     named = sorted(kinds)
     return tuple(change("protection", tag=tag, kind=kind) for tag in sorted(tags) for kind in named)
+
+
+def of_halves(kept: Half | None, used: Iterable[str]) -> tuple[Change, ...]:
+    """The halves of acts as `KeepHalves` leaves them: one that waits from now on, and those that do no more."""
+    stated = () if kept is None else (put("intention", id=kept.id, act=kept.act, stated_at=kept.stated_at),)
+    return (*stated, *(gone("intention", id=one) for one in sorted(used)))
 
 
 def of_token(token: Token) -> tuple[Change, ...]:

@@ -100,7 +100,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "key-destroyed": _own("a key was destroyed; `receipt` is the digest of its id", "receipt"),
     "token-created": _own("a service token was made", "role", commits=("by", "rows")),
     "token-revoked": _own("a service token was revoked", "role", commits=("by", "rows")),
-    "approval": _own("one person stated an act that needs two; `outcome` names the act", commits=("by",)),
+    "approval": _own("one person stated an act that needs two; `outcome` names the act", commits=("by", "rows")),
     # protection
     "protection-added": _own("a child was put on the protection list", commits=("by", "rows")),
     "protection-removed": _own("a child was taken off it, by two people or (said so) one", commits=("by", "rows")),
@@ -122,9 +122,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "epoch-opened": _own(
         "from here on the log has another name; `receipt` is the digest of the checkpoint that a witness held",
         "receipt",
-        commits=("by",),
+        commits=("by", "rows"),
     ),
-    "restored": _own("from here on the log continues a backup"),
+    "restored": _own("from here on the log continues a backup", commits=("rows",)),
     "row-refused": _own(
         "a row that decides was not ours, or not as the log says; `outcome` is its table", "partner", "breaches"
     ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,10 +61,11 @@ class LogFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What a comparison found; nothing where every row stands as the log says."""
+    """What a comparison found; nothing where every row stands as the log says. `standing` is what that is."""
 
     rows: tuple[Difference, ...]
     log: tuple[LogFault, ...]
+    standing: Mapping[tuple[str, Key], str] = field(repr=False)
 
 
 class RowComparison:
@@ -80,6 +81,8 @@ class RowComparison:
         """Compare once. Rows that differ are pinned and refused, and told, each of them once."""
         self._seal.compare()
         found = self.look()
+        if not found.log:  # where an entry is unreadable it may be the one that says of a row that it is gone
+            self._seal.take_in(found.standing)
         for one in found.rows:
             self._seal.pin(one.table, one.key, one.digest)
             self._seal.refuse(metadata.tables[one.table], one.primary, one.cause)
@@ -100,7 +103,8 @@ class RowComparison:
                 standing.replay(deciding.from_text(text))
             except RowsError as error:
                 faults.append(LogFault(index=index, rule=str(error)))
-        return Compared(rows=tuple(self._differences(connection, standing.rows)), log=tuple(faults))
+        rows = tuple(self._differences(connection, standing.rows))
+        return Compared(rows=rows, log=tuple(faults), standing=standing.rows)
 
     def _stated(self, connection: Connection, faults: list[LogFault]) -> Iterator[tuple[int, str]]:
         """The opened `rows` of every entry that has them, in the order of the log; every entry's mac is checked."""

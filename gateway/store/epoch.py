@@ -14,7 +14,7 @@ from gateway.core.errors import LogInconsistentError
 from gateway.store import log
 from gateway.store.opening import StoreKeys
 from gateway.store.rows import Alarm, RowSeal
-from gateway.store.schema import log_epoch, log_head
+from gateway.store.schema import intention, log_epoch, log_head
 from gateway.store.sqlite import reader_engine, writer_engine
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
@@ -28,9 +28,19 @@ def epochs_in(path: Path) -> Epochs:
 
 
 def open_epoch(
-    path: Path, *, own: str, keys: StoreKeys, before: str, after: str, note: bytes, entry: LogEntry, alarm: Alarm
+    path: Path,
+    *,
+    own: str,
+    keys: StoreKeys,
+    before: str,
+    after: str,
+    note: bytes,
+    entry: LogEntry,
+    halves: frozenset[str],
+    alarm: Alarm,
 ) -> int:
-    """End the epoch `before`, begin `after` with `entry`; return its index. `note` is the checkpoint it commits to.
+    """End the epoch `before`, begin `after` with `entry`; return its index. `note` is the checkpoint it commits to, `halves`
+    are those that it states gone.
 
     Raises LogInconsistentError where the database holds the log of another origin.
     """
@@ -43,7 +53,9 @@ def open_epoch(
             connection.execute(insert(log_epoch).values(size=head.size, origin=before, note=note))
             connection.execute(update(log_head).where(log_head.c.id == 1).values(origin=after))
             tx = Transaction(connection, own=own, seal=RowSeal(key=keys.store, alarm=alarm), vault=Vault(keys.kek))
+            tx.delete_sealed(intention, intention.c.id.in_(halves))
             slot = tx.append(entry)
+            tx.check_stated()
             log.append_entries(tx, log.entry_mac(keys.append, log.read_epochs(connection, after)))
             return slot.index
     finally:

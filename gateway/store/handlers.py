@@ -9,9 +9,11 @@ from gateway.core import commands, daily, erasure, witnessing
 from gateway.core import service as service_commands
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
+from gateway.core.halves import KeepHalves
 from gateway.core.webhook import PutWebhookCursor
 from gateway.store import (
     agreements,
+    halves,
     inbox,
     log,
     outbox,
@@ -45,7 +47,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     commands.PutPartner: partners.put_partner,
     commands.AddBundle: partners.add_bundle,
     commands.Protect: protection.protect,
-    commands.Intend: protection.intend,
+    KeepHalves: halves.keep,
     daily.KeepStatement: statements.keep,
     daily.NoteDifference: statements.note_difference,
     erasure.Erase: erasing.erase,

@@ -21,6 +21,7 @@ from gateway.store import log
 from gateway.store.agreements import StoredAgreements
 from gateway.store.comparison import RowComparison
 from gateway.store.feed import StoredArrivals, StoredEnquiries, StoredEvents
+from gateway.store.halves import StoredHalves
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
 from gateway.store.migrations import at_head
@@ -80,6 +81,7 @@ class Readers:
     arrivals: StoredArrivals
     enquiries: StoredEnquiries
     tokens: StoredTokens
+    halves: StoredHalves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,7 @@ def _readers(reader: Reader, own: str) -> Readers:
         arrivals=StoredArrivals(reader),
         enquiries=StoredEnquiries(reader),
         tokens=StoredTokens(reader),
+        halves=StoredHalves(reader),
     )
 
 

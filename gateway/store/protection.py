@@ -1,4 +1,4 @@
-"""The protection list (agreements section 2), and the halves of acts that need two people.
+"""The protection list (agreements section 2).
 
 A protection that the log knows and the table lost still protects: what is missing here would let an address leave.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import select
 
-from gateway.core.commands import Intend, Protect
+from gateway.core.commands import Protect
 from gateway.core.deciding import digest_of_bytes
-from gateway.core.halves import independent
 from gateway.store import lanes
 from gateway.store.readers import Reader
-from gateway.store.schema import intention
 from gateway.store.schema import protection as table
 from gateway.store.times import micros, seconds
 from gateway.store.transaction import Transaction
@@ -42,20 +40,6 @@ def add(tx: Transaction, tags: frozenset[bytes], kinds: frozenset[str], added_at
     for tag, kind in missing:
         tx.put_sealed(table, tag=tag, kind=kind, added_at=added_at)
     return len(missing)
-
-
-def intend(tx: Transaction, intend: Intend) -> tuple[str, ...]:
-    """Keep one half. Two halves are used up by being answered, so that the next such act needs two again."""
-    mine = and_(intention.c.act == intend.act, intention.c.by == intend.by)
-    tx.change(delete(intention).where(or_(mine, intention.c.stated_at < intend.not_before)))
-    stated = {row["by"] for row in tx.read_sealed(intention, intention.c.act == intend.act)}
-    others = {by for by in stated if independent(by, intend.by)}
-    if others:
-        tx.change(delete(intention).where(intention.c.act == intend.act))
-    else:
-        tx.insert_sealed(intention, act=intend.act, by=intend.by, stated_at=intend.now)
-    tx.append(intend.entry)
-    return tuple(sorted({*others, intend.by}))
 
 
 class StoredProtection:

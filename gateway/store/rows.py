@@ -3,7 +3,8 @@
 mac = HMAC-SHA-256(store key, table || primary key || canonical row). A row whose mac fails counts as absent and raises
 an alarm: whoever can write to the database cannot plant a partner's key, an agreement's event or a protection entry.
 That an old row was put back, or a row taken out, a mac does not tell: `store.comparison` finds it in the log and pins
-the row here. A row that is pinned is good only as the log says it stands.
+the row here. A row that is pinned is good only as the log says it stands. Of a table with few rows (`core.deciding`) every
+row that stands is pinned, by the comparison and by each commit: one that is not pinned is not good.
 """
 
 from __future__ import annotations
@@ -84,24 +85,31 @@ class _Pins:
 
     def pin(self, place: tuple[str, Key], digest: str | None) -> None:
         with self._lock:
-            self._rows[place] = self._since.get(place, digest)
+            if not (_few(place[0]) and place in self._rows):  # what was committed here is newer than any log put back
+                self._rows[place] = self._since.get(place, digest)
 
     def stated(self, changes: Mapping[tuple[str, Key], str | None]) -> None:
         with self._lock:
             self._since |= changes
-            self._rows |= {place: digest for place, digest in changes.items() if place in self._rows}
+            self._rows |= {p: digest for p, digest in changes.items() if p in self._rows or _few(p[0])}
 
     def allows(self, table: str, row: Mapping[str, Any]) -> bool:
-        if not self._rows or table not in deciding.TABLES:
+        if table not in deciding.TABLES or not (self._rows or _few(table)):
             return True
         place = table, deciding.key_of(table, row)
-        return place not in self._rows or self._rows[place] == deciding.digest_of(table, row)
+        if place not in self._rows:
+            return not _few(table)
+        return self._rows[place] == deciding.digest_of(table, row)
 
     def required(self, table: str) -> frozenset[Key]:
         if not self._rows:
             return frozenset()
         with self._lock:
             return frozenset(key for (name, key), digest in self._rows.items() if name == table and digest is not None)
+
+
+def _few(table: str) -> bool:
+    return table in deciding.TABLES and deciding.TABLES[table].few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +122,7 @@ class RowSeal:
     refusals: Refusals = field(default_factory=Refusals, init=False, repr=False, compare=False)
     _told: _Told = field(default_factory=_Told, init=False, repr=False, compare=False)
     _pins: _Pins = field(default_factory=_Pins, init=False, repr=False, compare=False)
+    _taken_in: threading.Event = field(default_factory=threading.Event, init=False, repr=False, compare=False)
 
     def sealed(self, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with its mac; `row` names every other column of `table`."""
@@ -163,8 +172,20 @@ class RowSeal:
         """From now on the row of this key is good only with this digest (None: not at all)."""
         self._pins.pin((table, key), digest)
 
+    def take_in(self, standing: Mapping[tuple[str, Key], str]) -> None:
+        """What the log says stands: the rows of tables with few are good from now on."""
+        for (table, key), digest in standing.items():
+            if _few(table):
+                self._pins.pin((table, key), digest)
+        self._taken_in.set()
+
+    @property
+    def compared(self) -> bool:
+        """Whether the whole log was taken in since this process began: else a row may stand that is not known here."""
+        return self._taken_in.is_set()
+
     def stated(self, changes: Mapping[tuple[str, Key], str | None]) -> None:
-        """Entries that are about to be kept state how these rows stand."""
+        """Entries that were committed state how these rows stand."""
         self._pins.stated(changes)
 
     def lacks(self, table: Table, good: Iterable[Mapping[str, Any]]) -> frozenset[Key]:

@@ -339,8 +339,9 @@ protection: Final = Table(
 intention: Final = Table(
     "intention",
     metadata,
-    Column("act", LargeBinary, primary_key=True),
-    Column("by", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    _blob("act"),
+    _blob("by"),
     _number("stated_at"),
     _blob("mac"),
 )

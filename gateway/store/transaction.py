@@ -60,6 +60,7 @@ class Transaction:
         self._heads: dict[str, tuple[str, str] | None] = {}
         self._written: dict[tuple[str, deciding.Key], str | None] = {}
         self._stated: dict[tuple[str, deciding.Key], str | None] = {}
+        self._kept: dict[tuple[str, deciding.Key], str | None] = {}
 
     # --- reading
 
@@ -160,7 +161,11 @@ class Transaction:
         for place, digest in self._written.items():
             if place not in self._stated or self._stated[place] != digest:
                 raise deciding.RowsError(f"a row of {place[0]} was changed, and no entry states it")
-        self.seal.stated(self._stated)
+        self._kept |= self._stated
+
+    def committed(self) -> None:
+        """What the entries state is in the log now; not before: a batch may be rolled back."""
+        self.seal.stated(self._kept)
 
     def next_id(self, table: Table) -> int:
         """Return a row number that was never used; sound because this connection alone writes."""

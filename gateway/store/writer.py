@@ -192,6 +192,7 @@ class Writer:
             self._connection.connection.rollback()  # nothing was committed; SQLAlchemy holds the transaction ended
             transaction.close()
             raise
+        tx.committed()
         if self._scrub:
             # What was erased must not lie in the write-ahead log; where a reader is in the way, after the next commit.
             self._scrub = not empty_wal(self._connection.connection.driver_connection)

@@ -20,7 +20,6 @@ from gateway.core.commands import (
     AddBundle,
     ClaimOutgoing,
     Hold,
-    Intend,
     Lease,
     Move,
     Protect,
@@ -1530,16 +1529,12 @@ async def test_the_same_id_and_version_with_another_partner_is_another_agreement
     assert len(await subject.agreements.all()) == 2
 
 
-# --- the protection list, and acts that need two people
+# --- the protection list
 
 
 def protect(*, add: bool = True, kinds: frozenset[str] = frozenset({"location"}), now: float = 0) -> Protect:
     entry = make_entry("protection-changed", rows=deciding.of_protection(TAGS, kinds, add=add))
     return Protect(tags=TAGS, kinds=kinds, add=add, now=at(now), entry=entry)
-
-
-def intend(by: str, *, act: bytes = b"a" * 32, now: int = 1_000, not_before: int = 0) -> Intend:
-    return Intend(act=act, by=by, now=now, not_before=not_before, entry=make_entry("approval"))
 
 
 async def test_a_listed_tag_is_found_under_its_kinds(subject: Subject) -> None:
@@ -1563,40 +1558,6 @@ async def test_a_tag_taken_off_is_gone_for_that_kind_only(subject: Subject) -> N
     assert await subject.protection.kinds(TAGS) == {"identity"}
     assert await subject.store.write(protect(add=False)) == 0
     assert [kind for kind, _ in subject.log()][1:] == ["protection-changed"] * 3
-
-
-async def test_one_person_twice_is_not_two_people(subject: Subject) -> None:
-    assert await subject.store.write(intend("one")) == ("one",)
-    assert await subject.store.write(intend("one")) == ("one",)
-
-
-async def test_a_second_person_completes_the_act(subject: Subject) -> None:
-    await subject.store.write(intend("two"))
-    assert await subject.store.write(intend("one")) == ("one", "two")
-
-
-async def test_two_halves_are_used_up_by_the_act(subject: Subject) -> None:
-    await subject.store.write(intend("one"))
-    await subject.store.write(intend("two"))
-    assert await subject.store.write(intend("two")) == ("two",)
-    assert await subject.store.write(intend("one")) == ("one", "two")
-
-
-async def test_halves_of_different_acts_do_not_meet(subject: Subject) -> None:
-    await subject.store.write(intend("one", act=b"a" * 32))
-    assert await subject.store.write(intend("two", act=b"b" * 32)) == ("two",)
-
-
-async def test_an_old_half_does_not_count_until_it_is_stated_again(subject: Subject) -> None:
-    await subject.store.write(intend("one", now=1_000))
-    assert await subject.store.write(intend("two", now=5_000, not_before=1_001)) == ("two",)
-    assert await subject.store.write(intend("one", now=5_001, not_before=1_002)) == ("one", "two")
-
-
-async def test_a_half_stated_again_is_as_new(subject: Subject) -> None:
-    await subject.store.write(intend("one", now=1_000))
-    await subject.store.write(intend("one", now=4_000))
-    assert await subject.store.write(intend("two", now=5_000, not_before=4_000)) == ("one", "two")
 
 
 # --- the log, and lists for people

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.core import deciding
-from gateway.core.commands import Idempotency, Intend, Move, Record
+from gateway.core.commands import Idempotency, Move, Record
 from gateway.core.errors import IdempotencyConflictError
-from gateway.core.halves import half
 from gateway.core.lifecycle import Event, ReceiptEvent, State
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Scope, Token
 from gateway.ports import Arrivals, Enquiries, Events, Outbox, Store, Tokens
@@ -292,38 +291,3 @@ async def test_councils_asked_are_found_by_any_tag_of_the_child_and_only_lately(
     assert await subject.enquiries.asked([b"b" * 32, b"c" * 32], START) == {"la-902", "la-903"}
     assert await subject.enquiries.asked([], START) == frozenset()
     assert await subject.enquiries.asked([b"a" * 32], START + timedelta(seconds=1)) == frozenset()
-
-
-# --- two people
-
-
-def stated(name: str, through: str | None) -> Intend:
-    return Intend(
-        act=b"act" * 10 + b"ac", by=half(name, through), now=1_000, not_before=0, entry=make_entry("approval")
-    )
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "people"),
-    [
-        (("a", None), ("b", None), 2),
-        (("a", "one"), ("b", "one"), 1),
-        (("a", "one"), ("b", "two"), 2),
-        (("a", "one"), ("a", "two"), 1),
-        (("a", "one"), ("b", None), 2),
-        (("a", "one"), ("a", None), 1),
-        (("a", None), ("a", None), 1),
-    ],
-)
-async def test_two_halves_count_where_name_and_credential_differ(
-    subject: Subject, first: tuple[str, str | None], second: tuple[str, str | None], people: int
-) -> None:
-    assert len(await subject.store.write(stated(*first))) == 1
-    assert len(await subject.store.write(stated(*second))) == people
-
-
-async def test_halves_that_do_not_count_together_wait_for_one_that_does(subject: Subject) -> None:
-    await subject.store.write(stated("a", "one"))
-    await subject.store.write(stated("b", "one"))
-    assert len(await subject.store.write(stated("c", "two"))) == 3
-    assert len(await subject.store.write(stated("d", "one"))) == 1

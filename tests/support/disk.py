@@ -44,6 +44,7 @@ async def on_disk(gateway: Gateway, path: Path) -> AsyncIterator[OnDisk]:
             inbox=read.inbox,
             protection=read.protection,
             overview=read.overview,
+            halves=read.halves,
             alarm=alarms,
         )
         yield OnDisk(path=path, exchange=exchange, opened=opened, alarms=alarms)

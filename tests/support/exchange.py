@@ -52,6 +52,7 @@ from gateway.ports import (
 from keys.fingerprint import to_text
 from keys.ring import KeyRing
 from tests.support.client import MemoryArrivals, MemoryEnquiries, MemoryEvents, MemoryTokens
+from tests.support.halves import MemoryHalves
 from tests.support.keys import NOW, make_endpoints, make_origin, seed
 from tests.support.log import MemoryLog, sign
 from tests.support.memory import (
@@ -171,6 +172,7 @@ class Gateway:
             arrivals=MemoryArrivals(self.memory),
             enquiries=MemoryEnquiries(self.memory),
             tokens=MemoryTokens(self.memory),
+            halves=MemoryHalves(self.memory),
             peer=self.wire,
             witness_line=self.wire,
             witness_settings=self.witness_settings,

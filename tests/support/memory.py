@@ -30,7 +30,7 @@ from gateway.core.errors import (
     LogInconsistentError,
     ReceiptRejectedError,
 )
-from gateway.core.halves import independent
+from gateway.core.halves import Half
 from gateway.core.lifecycle import (
     TRANSITIONS,
     Event,
@@ -56,7 +56,7 @@ from gateway.ports import (
 )
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
-from tests.support import client, rows, service, statements, witnesses
+from tests.support import client, halves, rows, service, statements, witnesses
 from tests.support.keys import NOW, make_origin, payload_of
 from tests.support.rows import check_stated
 from tests.support.standing import noted, standing
@@ -186,7 +186,7 @@ class Memory:
         self.protected: set[tuple[bytes, str]] = set()
         self.answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self.outgoing: dict[int, Owed] = {}
-        self.intentions: dict[bytes, dict[str, int]] = {}
+        self.halves: dict[str, Half] = {}
         self.checkpoints: dict[int, commands.PutCheckpoint] = {}
         self.cursors: dict[str, int] = {}
         self.tokens: dict[bytes, token_commands.Token] = {}
@@ -202,7 +202,7 @@ class Memory:
     # --- Store
 
     async def write(self, command: Command[R]) -> R:
-        handlers = {**self._HANDLERS, **service.HANDLERS}
+        handlers = {**self._HANDLERS, **service.HANDLERS, **halves.HANDLERS}
         return cast(R, handlers[type(command)](self, command))
 
     def _append(self, *entries: LogEntry | None) -> int:
@@ -462,15 +462,6 @@ class Memory:
             self._look_again(command.now, lambda _: True)
         return len(changed)
 
-    def _intend(self, command: commands.Intend) -> tuple[str, ...]:
-        """Two halves are used up by being answered, so that the next such act needs two again."""
-        said = self.intentions.setdefault(command.act, {})
-        valid = {by: at for by, at in said.items() if at >= command.not_before}
-        others = {by for by in valid if independent(by, command.by)}
-        self.intentions[command.act] = {} if others else {**valid, command.by: command.now}
-        self._append(command.entry)
-        return tuple(sorted({*others, command.by}))
-
     def _claim_outgoing(self, command: commands.ClaimOutgoing) -> bool:
         owed = self.outgoing.get(command.id)
         if owed is None or not owed.due(command.now):
@@ -540,7 +531,6 @@ class Memory:
         commands.PutPartner: _put_partner,
         commands.RecordEvent: _record_event,
         commands.Protect: _protect,
-        commands.Intend: _intend,
         commands.ClaimOutgoing: _claim_outgoing,
         commands.SettleOutgoing: _settle_outgoing,
         commands.PutCheckpoint: _put_checkpoint,

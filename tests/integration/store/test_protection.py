@@ -1,11 +1,9 @@
-"""The protection list, and acts that need two people: rows that were planted. The rest is in `tests.conformance.test_store`."""
+"""The protection list: rows that were planted. The rest is in `tests.conformance.test_store`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.core import deciding
-from gateway.core.commands import Intend, Protect
+from gateway.core.commands import Protect
 from gateway.store.rows import TAMPERED
 from tests.support.store import Lab, at, make_entry, tamper
 
@@ -24,10 +22,3 @@ async def test_a_planted_entry_counts_as_absent_and_listing_mends_it(lab: Lab) -
     assert {code for code, _ in lab.alarms.raised} == {TAMPERED}
     assert await lab.open.store.write(protect("identity")) == 2
     assert await lab.open.read.protection.kinds(TAGS) == {"identity"}
-
-
-async def test_a_planted_half_does_not_count(lab: Lab) -> None:
-    intend = Intend(act=b"a" * 32, by="one", now=1_000, not_before=0, entry=make_entry("approval"))
-    await lab.open.store.write(intend)
-    tamper(lab.path, "UPDATE intention SET by = 'somebody'")
-    assert await lab.open.store.write(replace(intend, entry=make_entry("approval"))) == ("one",)
