@@ -27,7 +27,7 @@ def keep(tx: Transaction, keep: KeepHalves) -> None:
     good = tx.seal.checked(table, rows)
     lost = _lost(tx.seal, good)
     _tell(tx.seal, rows, good, lost)
-    if (keep.seen.ids, keep.seen.lost) != ({row["id"] for row in good}, lost):
+    if (keep.seen.ids, keep.seen.lost) != (frozenset(row["id"] for row in good), lost):
         raise HalvesMovedError("other halves wait")
     tx.delete_sealed(table, table.c.id.in_(keep.gone))
     if (half := keep.kept) is not None:

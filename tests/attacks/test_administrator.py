@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +19,19 @@ import pytest
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from contracts.document import canonical
+from gateway import integrity, protection
 from gateway.core.errors import LogInconsistentError
 from gateway.evidence.remembered import Remembered
 from gateway.evidence.verify import REMEMBERED as REMEMBERED_HEAD
 from gateway.evidence.verify import Brought, verify_export
+from gateway.store.comparison import UNSTATED
+from gateway.store.migrations import upgrade
+from gateway.store.opening import StoreKeys
+from gateway.store.rows import RowSeal
 from gateway.store.schema import (
     checkpoint,
     inbox,
+    intention,
     log_detail,
     log_entry,
     log_head,
@@ -35,8 +41,9 @@ from gateway.store.schema import (
     outgoing,
 )
 from gateway.store.sqlite import reader_engine, writer_engine
+from gateway.store.vault import Vault
 from gateway.tlog.checkpoint import Checkpoint, NoteKey, parse_note, sign_checkpoint
-from gateway.tlog.entry import leaf_hash, row_mac
+from gateway.tlog.entry import leaf_hash, parse, row_mac
 from gateway.tlog.fsck import Problem
 from gateway.tlog.merkle import Frontier, root_of
 from gateway.tlog.proof import consistency_proof
@@ -54,9 +61,11 @@ from tests.support.councils import (
     transfer_one,
     write_export,
 )
+from tests.support.disk import OnDisk, on_disk
+from tests.support.exchange import Town, make_town
 from tests.support.keys import ed25519
 from tests.support.messages import B
-from tests.support.store import good_signature
+from tests.support.store import KEYS, good_signature, rows, tamper
 
 PAGE = Path(__file__).parents[2] / "docs" / "log.md"
 DATABASE, MEMORY = f"{B}.sqlite", f"{B}.signer"
@@ -561,3 +570,202 @@ def test_what_nobody_finds_is_found_once_a_witness_has_looked(scene: Scene, tmp_
     rewrite_new_search(admin)
     admin.engine.dispose()
     assert ask_witness(replace(scene, witnessed=Seen(scene.size, row.root)), tmp_path) == REFUSES
+
+
+# --- halves of acts that need two people: rows that decide, of which the log says which count
+
+RUNNING: Final = "the gateway that runs, at the next half"
+STARTING: Final = "a gateway that starts, and daily"
+VERIFYING: Final = "`log verify`, when run"
+HALF_OBSERVERS: Final = (RUNNING, STARTING, VERIFYING)
+CHILD: Final = {"child": {"upn": "A123456789012"}}
+SIBLING: Final = {"child": {"upn": "P207000016049"}}
+KINDS_LISTED: Final = frozenset({"location"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """A database in which both children are protected. For one, two people took the protection off and an officer listed
+    it again: `used` is the first half of that, as it was. For the sibling one half waits."""
+
+    town: Town
+    path: Path
+    used: Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
+    return asyncio.run(make_halves(tmp_path_factory.mktemp("halves") / "gateway.sqlite"))
+
+
+async def make_halves(path: Path) -> Halves:
+    town = make_town()
+    upgrade(path)
+    async with on_disk(town.b, path) as disk:
+        for child in (CHILD, SIBLING):
+            await protection.add(child, KINDS_LISTED, disk.exchange, by="An Officer")
+        await remove(disk, CHILD, "The First")
+        used = read_half(path)
+        assert await remove(disk, CHILD, "The Second") > 0
+        await protection.add(CHILD, KINDS_LISTED, disk.exchange, by="An Officer")
+        assert await remove(disk, SIBLING, "The First") == 0
+    return Halves(town=town, path=path, used=used)
+
+
+async def remove(disk: OnDisk, child: dict[str, Any], by: str) -> int:
+    return (await protection.remove(child, KINDS_LISTED, disk.exchange, by=by, alone=False))[0]
+
+
+def read_half(path: Path) -> Mapping[str, Any]:
+    """The one half that waits, as it stands in the table."""
+    (held,) = rows(path, "SELECT id, act, by, stated_at, mac FROM intention")
+    return dict(zip(("id", "act", "by", "stated_at", "mac"), held, strict=True))
+
+
+def put(row: Mapping[str, Any]) -> str:
+    """The statement that puts this row in."""
+    cells = (f"x'{row[name].hex()}'" for name in ("act", "by", "mac"))
+    columns = "id, stated_at, act, by, mac"
+    return f"INSERT INTO intention ({columns}) VALUES ('{row['id']}', {row['stated_at']}, {', '.join(cells)})"  # noqa: S608 - hex
+
+
+def plant(scene: Halves, keys: StoreKeys) -> str:
+    """A half of the first act by somebody who never stated one, made with these keys."""
+    by = Vault(keys.kek).seal_cell(intention.name, "planted", "by", b"somebody")
+    seal = RowSeal(key=keys.store, alarm=lambda _code, _details: None)
+    row = {"id": "planted", "act": scene.used["act"], "by": by, "stated_at": scene.used["stated_at"]}
+    return put(seal.sealed(intention, row))
+
+
+FORGED: Final = StoreKeys(append=bytes(32), store=bytes(32), kek=bytes(32))
+UNSAY: Final = (
+    "DELETE FROM log_detail WHERE field = 'rows' AND entry_idx = "
+    "(SELECT max(idx) FROM log_entry WHERE kind = 'approval' AND idx < (SELECT max(idx) FROM log_entry "
+    "WHERE kind = 'protection-removed'))"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfAttack:
+    """What he does, of which child he then states one half himself, and what each of HALF_OBSERVERS finds."""
+
+    says: str
+    does: Callable[[Halves], tuple[str, ...]]
+    child: dict[str, Any]
+    found: tuple[str, str, str]
+
+
+HALF_ATTACKS: Final = (
+    HalfAttack(says="nothing", does=lambda _: (), child=CHILD, found=(NOTHING, NOTHING, NOTHING)),
+    HalfAttack(
+        says="puts a used half back",
+        does=lambda scene: (put(scene.used),),
+        child=CHILD,
+        found=("row.unknown",) * 3,
+    ),
+    HalfAttack(
+        says="puts a used half back, without the opening that says it was used",
+        does=lambda scene: (put(scene.used), UNSAY),
+        child=CHILD,
+        found=("row.unknown", "row.unstated", "row.unstated"),
+    ),
+    HalfAttack(
+        says="plants a half",
+        does=lambda scene: (plant(scene, FORGED),),
+        child=CHILD,
+        found=("row.mac",) * 3,
+    ),
+    HalfAttack(
+        says="plants a half, with the store's keys",
+        does=lambda scene: (plant(scene, KEYS),),
+        child=CHILD,
+        found=("row.unknown",) * 3,
+    ),
+    HalfAttack(
+        says="makes a half that waits one of another act",
+        does=lambda scene: (f"UPDATE intention SET act = x'{scene.used['act'].hex()}'",),  # noqa: S608 - hex
+        child=CHILD,
+        found=("row.mac, row.missing", "row.mac", "row.mac"),
+    ),
+    HalfAttack(
+        says="takes a half out that waits",
+        does=lambda _: ("DELETE FROM intention",),
+        child=SIBLING,
+        found=("row.missing",) * 3,
+    ),
+)
+
+
+def half_table() -> str:
+    """The table as docs/log.md shows it."""
+    lines = [f"| the administrator .. | {' | '.join(HALF_OBSERVERS)} |", "|---" * (len(HALF_OBSERVERS) + 1) + "|"]
+    lines += [f"| {attack.says} | {' | '.join(attack.found)} |" for attack in HALF_ATTACKS]
+    return "\n".join(lines) + "\n"
+
+
+async def causes(disk: OnDisk) -> str:
+    """What the log is told that was refused, as a cell tells it; whatever is told was alarmed."""
+    before = len(rows(disk.path, "SELECT idx FROM log_entry"))
+    await integrity.record(disk.opened.refusals, disk.exchange)
+    told = [parse(e) for (e,) in rows(disk.path, "SELECT entry FROM log_entry WHERE idx >= :n", n=before)]
+    assert {entry.kind for entry in told} <= {"row-refused"}
+    assert bool(told) == bool(disk.alarms.raised)
+    return ", ".join(b.code for entry in told for b in entry.breaches or ()) or NOTHING
+
+
+async def ask_about_halves(observer: str, attack: HalfAttack, scene: Halves, path: Path) -> str:
+    """What one of them finds. Whoever it is, the administrator's own half is not enough."""
+    statements = attack.does(scene)
+    if observer == RUNNING:
+        async with on_disk(scene.town.b, path) as disk:
+            disk.opened.comparison.run()
+            tamper(path, *statements)
+            assert await remove(disk, attack.child, "A Colluder") == 0
+            return await causes(disk)
+    tamper(path, *statements)
+    async with on_disk(scene.town.b, path) as disk:
+        if observer == VERIFYING:
+            found = disk.opened.comparison.look()
+            return ", ".join([row.cause for row in found.rows] + [UNSTATED for _ in found.log]) or NOTHING
+        disk.opened.comparison.run()
+        told = await causes(disk)
+        assert await remove(disk, attack.child, "A Colluder") == 0
+        return told
+
+
+def test_the_page_shows_the_table_of_halves() -> None:
+    assert half_table() in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("attack", HALF_ATTACKS, ids=[attack.says for attack in HALF_ATTACKS])
+async def test_nobody_does_alone_what_takes_two_and_each_finds_what_the_table_says(
+    attack: HalfAttack, halves: Halves, tmp_path: Path
+) -> None:
+    found = []
+    for number, observer in enumerate(HALF_OBSERVERS):
+        path = tmp_path / f"{number}.sqlite"
+        shutil.copyfile(halves.path, path)
+        found.append(await ask_about_halves(observer, attack, halves, path))
+    assert tuple(found) == attack.found
+
+
+async def test_half_that_waits_still_counts_where_nobody_touched_it(halves: Halves, tmp_path: Path) -> None:
+    shutil.copyfile(halves.path, tmp_path / "gateway.sqlite")
+    async with on_disk(halves.town.b, tmp_path / "gateway.sqlite") as disk:
+        disk.opened.comparison.run()
+        assert await remove(disk, SIBLING, "The Second") > 0
+
+
+async def test_half_taken_out_and_put_back_as_it_was_counts_once_and_no_more(halves: Halves, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sqlite"
+    shutil.copyfile(halves.path, path)
+    waiting = put(read_half(path))
+    async with on_disk(halves.town.b, path) as disk:
+        disk.opened.comparison.run()
+        tamper(path, "DELETE FROM intention")
+        tamper(path, waiting)
+        assert await remove(disk, SIBLING, "The Second") > 0
+        await protection.add(SIBLING, KINDS_LISTED, disk.exchange, by="An Officer")
+        tamper(path, waiting)
+        assert await remove(disk, SIBLING, "The Second") == 0
+        assert await causes(disk) == "row.unknown"
