@@ -165,7 +165,7 @@ class RowComparison:
             return MAC
         if digest is None:
             return UNKNOWN
-        return None if deciding.digest_of(table.name, row) == digest else OTHER
+        return None if deciding.digest_of(table.name, self._seal.opened(table, row)) == digest else OTHER
 
 
 def _primary(table: Table, key: Key) -> tuple[Any, ...]:

@@ -1,13 +1,13 @@
 """Halves of acts that need two people: rows that decide (log A6), of which those alone count that the log says are waiting.
 
-Who stated one is encrypted at rest. Refused at once, alarmed and told to the log are a half that was used and is put back,
+Refused at once, alarmed and told to the log are a half that was used and is put back,
 one that was planted, and one that was taken out; which are waiting is kept in memory (`store.rows`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import select
 
@@ -17,8 +17,6 @@ from gateway.store.readers import Reader
 from gateway.store.rows import MISSING, UNKNOWN, RowSeal
 from gateway.store.schema import intention as table
 from gateway.store.transaction import Transaction
-
-BY: Final = "by"
 
 
 def keep(tx: Transaction, keep: KeepHalves) -> None:
@@ -31,8 +29,7 @@ def keep(tx: Transaction, keep: KeepHalves) -> None:
         raise HalvesMovedError("other halves wait")
     tx.delete_sealed(table, table.c.id.in_(keep.gone))
     if (half := keep.kept) is not None:
-        by = tx.vault.seal_cell(table.name, half.id, BY, half.by.encode())
-        tx.insert_sealed(table, id=half.id, act=half.act, by=by, stated_at=half.stated_at)
+        tx.insert_sealed(table, id=half.id, act=half.act, by=half.by, stated_at=half.stated_at)
     tx.append(keep.entry)
 
 
@@ -60,8 +57,7 @@ class StoredHalves:
 
     async def waiting(self) -> Waiting:
         good = self._reader.seal.checked(table, await self._reader.rows(select(table)))
-        return Waiting(halves=tuple(map(self._half, good)), lost=_lost(self._reader.seal, good))
-
-    def _half(self, row: Mapping[str, Any]) -> Half:
-        by = self._reader.vault.open_cell(table.name, row["id"], BY, as_blob(row["by"]))
-        return Half(id=row["id"], act=as_blob(row["act"]), by=by.decode(), stated_at=row["stated_at"])
+        halves = tuple(
+            Half(id=row["id"], act=as_blob(row["act"]), by=row["by"], stated_at=row["stated_at"]) for row in good
+        )
+        return Waiting(halves=halves, lost=_lost(self._reader.seal, good))

@@ -27,7 +27,7 @@ from gateway.store.inbox import StoredInbox
 from gateway.store.migrations import at_head
 from gateway.store.outbox import StoredOutbox
 from gateway.store.overview import StoredOverview
-from gateway.store.partners import StoredPartners
+from gateway.store.partners import StoredPartners, encrypt_names
 from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
@@ -128,6 +128,7 @@ async def open_store(
         stack.callback(engine.dispose)
         with opening(path), engine.begin() as connection:
             log.begin_log(connection, origin)
+            encrypt_names(connection, seal)
         reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=vault)
         stack.push_async_callback(asyncio.to_thread, reader.close)
         room = Room(free=free or (lambda: shutil.disk_usage(path.parent).free), floor=floor)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select, update
 
 from gateway.core import deciding
 from gateway.core.commands import AddBundle, PutPartner
@@ -19,6 +19,7 @@ from gateway.core.errors import ConflictError
 from gateway.ports import Partner
 from gateway.store import lanes, owed
 from gateway.store.readers import Reader
+from gateway.store.rows import RowSeal
 from gateway.store.schema import bundle, message, partner
 from gateway.store.transaction import Transaction
 from keys.bundle import KeyBundle, replay_history
@@ -66,6 +67,15 @@ def add_bundle(tx: Transaction, add: AddBundle) -> bool:
 def _refreshed(tx: Transaction, org: str, fetched_at: int) -> None:
     for row in tx.read_sealed(partner, partner.c.org == org):
         tx.refresh_sealed(partner, row, fetched_at=max(fetched_at, row["fetched_at"]))
+
+
+def encrypt_names(connection: Connection, seal: RowSeal) -> None:
+    """Write rows of ours again that hold names in the clear, as they were kept before 0006; the log states them as they are."""
+    for found in connection.execute(select(partner)).all():
+        row = dict(found._mapping)
+        if seal.is_ours(partner, row) and seal.in_the_clear(partner, row):
+            again = seal.sealed(partner, row | {"mac": b""})
+            connection.execute(update(partner).where(partner.c.org == row["org"]).values(again))
 
 
 class StoredPartners:

@@ -5,18 +5,24 @@ an alarm: whoever can write to the database cannot plant a partner's key, an agr
 That an old row was put back, or a row taken out, a mac does not tell: `store.comparison` finds it in the log and pins
 the row here. A row that is pinned is good only as the log says it stands. Of a table with few rows (`core.deciding`) every
 row that stands is pinned, by the comparison and by each commit: one that is not pinned is not good.
+Names of people are encrypted at rest: put in and handed on in the clear, while the mac is over what stands in the table.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import LargeBinary, Table
 
 from gateway.core import deciding
@@ -32,6 +38,9 @@ MAC: Final = "row.mac"  # causes, as an entry of the log names them
 OTHER: Final = "row.other"
 MISSING: Final = "row.missing"
 UNKNOWN: Final = "row.unknown"
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {"partner": ("verified_by",), "intention": ("by",)}  # encrypted at rest
+_ENCRYPTED: Final = "aes:"  # begins such a cell; one of before 0006 is in the clear until the database is next opened
+_NONCE: Final = 12
 REMEMBERED: Final = 10_000  # alarms that are not raised again; about 1 MB
 
 
@@ -122,18 +131,35 @@ class RowSeal:
     refusals: Refusals = field(default_factory=Refusals, init=False, repr=False, compare=False)
     _told: _Told = field(default_factory=_Told, init=False, repr=False, compare=False)
     _pins: _Pins = field(default_factory=_Pins, init=False, repr=False, compare=False)
+    _cipher: AESGCM = field(init=False, repr=False, compare=False)
     _taken_in: threading.Event = field(default_factory=threading.Event, init=False, repr=False, compare=False)
 
-    def sealed(self, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the row with its mac; `row` names every other column of `table`."""
-        return {**row, "mac": self._mac(table, row)}
+    def __post_init__(self) -> None:
+        derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"safehand store names").derive(self.key)
+        object.__setattr__(self, "_cipher", AESGCM(derived))
 
-    def good(self, table: Table, row: Mapping[str, Any]) -> bool:
-        """Whether the row carries our mac, and is not pinned otherwise; raises the alarm where its mac fails."""
-        if self.is_ours(table, row):
-            return self._pins.allows(table.name, row)
-        self.refuse(table, tuple(row[column.name] for column in table.primary_key), MAC)
-        return False
+    def sealed(self, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row as it is kept: names encrypted, and its mac; `row` names every other column of `table`."""
+        kept = dict(row)
+        for name in NAMES.get(table.name, ()):
+            nonce = secrets.token_bytes(_NONCE)
+            data = self._cipher.encrypt(nonce, row[name].encode(), _cell(table, row, name))
+            kept[name] = _ENCRYPTED + base64.b64encode(nonce + data).decode()
+        return {**kept, "mac": self._mac(table, kept)}
+
+    def opened(self, table: Table, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row that is ours as it was before it was `sealed`."""
+        plain = {}
+        for name in NAMES.get(table.name, ()):
+            if row[name].startswith(_ENCRYPTED):
+                kept = base64.b64decode(row[name].removeprefix(_ENCRYPTED))
+                data = self._cipher.decrypt(kept[:_NONCE], kept[_NONCE:], _cell(table, row, name))
+                plain[name] = data.decode()
+        return {**row, **plain} if plain else row
+
+    def in_the_clear(self, table: Table, row: Mapping[str, Any]) -> bool:
+        """Whether a row that is ours holds a name that is not encrypted."""
+        return any(not row[name].startswith(_ENCRYPTED) for name in NAMES.get(table.name, ()))
 
     def is_ours(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Whether the row carries our mac, and nothing else."""
@@ -194,8 +220,15 @@ class RowSeal:
         return required - {deciding.key_of(table.name, row) for row in good} if required else required
 
     def checked(self, table: Table, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Return those of the rows whose mac holds."""
-        return [row for row in rows if self.good(table, row)]
+        """Return those of the rows that carry our mac and are not pinned otherwise, `opened`; raises the alarm where a mac
+        fails."""
+        good = []
+        for row in rows:
+            if not self.is_ours(table, row):
+                self.refuse(table, tuple(row[column.name] for column in table.primary_key), MAC)
+            elif self._pins.allows(table.name, opened := self.opened(table, row)):
+                good.append(opened)
+        return good
 
     def _mac(self, table: Table, row: Mapping[str, Any]) -> bytes:
         key = [row[column.name] for column in table.primary_key]
@@ -204,6 +237,11 @@ class RowSeal:
         for name in names:
             parts += [name, row[name]]
         return hmac.digest(self.key, encode(parts), "sha256")
+
+
+def _cell(table: Table, row: Mapping[str, Any], name: str) -> bytes:
+    """What an encrypted cell is bound to: its table, row and column."""
+    return encode([table.name, *(row[column.name] for column in table.primary_key), name])
 
 
 def encode(parts: Iterable[object]) -> bytes:

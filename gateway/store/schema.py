@@ -341,7 +341,7 @@ intention: Final = Table(
     metadata,
     Column("id", Text, primary_key=True),
     _blob("act"),
-    _blob("by"),
+    _text("by"),
     _number("stated_at"),
     _blob("mac"),
 )

@@ -50,7 +50,6 @@ class Vault:
         self._kek = kek
         derived = HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=b"safehand store log_detail").derive(kek)
         self._details = AESGCM(derived)
-        self._cells = AESGCM(HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=b"safehand store cell").derive(kek))
 
     def seal(self, message_id: str, parts: Mapping[str, bytes]) -> Sealed:
         """Encrypt the parts of one message under a fresh key."""
@@ -84,18 +83,6 @@ class Vault:
             return self._details.decrypt(data[:_NONCE], data[_NONCE:], _detail_aad(index, name, column))
         except (InvalidTag, ValueError) as error:
             raise VaultError("an opening at rest does not open") from error
-
-    def seal_cell(self, table: str, row: str, column: str, data: bytes) -> bytes:
-        """Encrypt one cell of a row: a name in a table that decides."""
-        nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._cells.encrypt(nonce, data, encode([table, row, column]))
-
-    def open_cell(self, table: str, row: str, column: str, data: bytes) -> bytes:
-        """Decrypt what `seal_cell` made. Raises VaultError."""
-        try:
-            return self._cells.decrypt(data[:_NONCE], data[_NONCE:], encode([table, row, column]))
-        except (InvalidTag, ValueError) as error:
-            raise VaultError("a cell at rest does not open") from error
 
 
 def _content_aad(content_id: str, part: str, message_id: str) -> bytes:

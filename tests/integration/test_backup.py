@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gateway import backups, serving, tokens
-from gateway.app import Running
+from gateway import backups, serving, tokens, two_people
+from gateway.app import Running, Writing
 from gateway.backups import BackupError, Recovery, Secrets
 from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
@@ -38,6 +38,7 @@ from tests.support.store import rows, tamper
 ORG = "la-207"
 PASSPHRASE = b"an invented passphrase of the backup"
 CANARY = "Zebulonia"
+ACT = ("protection-remove", "location", "00")
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 
 @pytest.fixture
-async def running(home: Home) -> AsyncIterator[Running]:
+async def running(home: Home) -> AsyncIterator[Writing]:
     async with running_at(home, Clock()) as opened:
         await take_up(opened, request_keys(home, None, NOW))
         yield opened
@@ -362,27 +363,32 @@ async def test_database_put_back_beside_a_newer_memory_is_not_written_to(home: H
 
 
 async def test_restored_gateway_says_so_in_its_log_and_leaves_its_mark_until_partners_answered(
-    home: Home, running: Running
+    home: Home, running: Writing
 ) -> None:
     token = await tokens.create("Case system", "officer", ["read"], 30, running.exchange, by=CANARY)
+    await two_people.confirm(ACT, "one", running.exchange, now=running.exchange.clock(), alone=False)
     folder = back_up(home, secrets=Secrets(passphrase=PASSPHRASE, ends=await backups.kem_ends(home)))
     await tokens.revoke(token.token.id, running.exchange, by=CANARY)  # the backup does not know
     made = restore(folder, passphrase=PASSPHRASE)
     mark = backups.read_mark(made)
     assert mark is not None
-    assert (mark.size, mark.logged) == (2, False)
+    assert (mark.size, mark.logged) == (3, False)
     async with running_at(made, Clock()) as again:
         heard: list[str] = []
         exchange = replace(again.exchange, alarm=lambda name, _: heard.append(name))
+        again.comparison.run()
+        assert len((await exchange.halves.waiting()).halves) == 1
         await serving._say_restored(made, exchange)
         later = await tokens.create("Case system", "officer", ["read"], 30, exchange, by=CANARY)
         await serving._say_restored(made, exchange)  # the next start: nothing is said twice, nothing ended again
         with pytest.raises(TokenUnknownError):
             await tokens.authorise(token.text, exchange)
         assert await tokens.authorise(later.text, exchange) == later.token
+        assert (await exchange.halves.waiting()).halves == ()  # it may have been used since
+        assert again.comparison.run().rows == ()
         await serving._return(made, exchange)
     assert heard == ["restored"]
-    assert rows(made.database, "SELECT kind, outcome FROM log_entry WHERE idx >= 2 ORDER BY idx") == [
+    assert rows(made.database, "SELECT kind, outcome FROM log_entry WHERE idx >= 3 ORDER BY idx") == [
         ("restored", "from-backup"),
         ("token-revoked", "from-backup"),
         ("token-created", "created"),

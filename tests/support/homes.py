@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import Running, open_exchange, reload_bundles
+from gateway.app import Running, Writing, open_exchange, reload_bundles
 from gateway.cli.log import prepare_database
 from gateway.config import Settings, settings_from
 from gateway.home import Home, create
@@ -85,7 +85,7 @@ async def take_up(running: Running, ceremony: Ceremony) -> KeyBundle:
 
 
 @asynccontextmanager
-async def running_at(home: Home, clock: Callable[[], datetime]) -> AsyncIterator[Running]:
+async def running_at(home: Home, clock: Callable[[], datetime]) -> AsyncIterator[Writing]:
     """The open exchange of a home, as a gateway has it, by the test's clock."""
     failures: list[BaseException] = []
     with home.locked():

@@ -18,7 +18,7 @@ def upgrade() -> None:
         "intention",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("act", sa.LargeBinary(), nullable=False),
-        sa.Column("by", sa.LargeBinary(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
         sa.Column("stated_at", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_intention")),
