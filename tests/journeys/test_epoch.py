@@ -142,6 +142,10 @@ def test_the_log_goes_on_under_its_next_name(case: Case, tmp_path: Path) -> None
     with case.serving():
         assert case.run("log", "new-epoch", "--yes")[0] == 4  # no cause
 
+    child = case.operator.file("child.json", json.dumps({"child": {"upn": "P207000016049"}}))
+    off = ("protect", "remove", child, "--kind", "location", "--json", "--by")
+    case.done("protect", "add", child, "--kind", "location", "--by", "An Officer")
+    assert json.loads(case.done(*off, "The First"))["removed"] == 0
     kept = Path(shutil.copytree(case.home / "data", tmp_path / "kept"))
     for number in (1, 2):
         case.done("log", "export", "--out", str(tmp_path / f"export-{number}"))  # an entry each
@@ -176,6 +180,7 @@ def test_the_log_goes_on_under_its_next_name(case: Case, tmp_path: Path) -> None
     case.done("log", "export", "--out", str(exported))
     case.done("log", "verify", str(exported))
     entries = (exported / "entries.jsonl").read_text().splitlines()
+    assert json.loads(case.done(*off, "The Second"))["removed"] == 0  # a half in a backup may have been used since
     first = json.loads(entries[opened["left"]])
     assert (first["kind"], first["origin"]) == ("epoch-opened", SECOND)
     assert json.loads(entries[opened["left"] - 1])["origin"] == FIRST
