@@ -25,7 +25,6 @@ from gateway.evidence.remembered import Remembered
 from gateway.evidence.verify import REMEMBERED as REMEMBERED_HEAD
 from gateway.evidence.verify import Brought, verify_export
 from gateway.store.comparison import UNSTATED
-from gateway.store.migrations import upgrade
 from gateway.store.opening import StoreKeys
 from gateway.store.rows import RowSeal
 from gateway.store.schema import (
@@ -593,13 +592,13 @@ class Halves:
 
 
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Halves:
-    return asyncio.run(make_halves(tmp_path_factory.mktemp("halves") / "gateway.sqlite"))
+def halves(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Halves:
+    path = shutil.copyfile(template, tmp_path_factory.mktemp("halves") / "gateway.sqlite")
+    return asyncio.run(make_halves(path))
 
 
 async def make_halves(path: Path) -> Halves:
     town = make_town()
-    upgrade(path)
     async with on_disk(town.b, path) as disk:
         for child in (CHILD, SIBLING):
             await protection.add(child, KINDS_LISTED, disk.exchange, by="An Officer")

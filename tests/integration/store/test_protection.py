@@ -1,4 +1,4 @@
-"""The protection list: rows that were planted. The rest is in `tests.conformance.test_store`."""
+"""The protection list: rows that were planted. The rest is in `tests.conformance`."""
 
 from __future__ import annotations
 

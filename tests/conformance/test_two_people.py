@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from gateway.core.deciding import RowsError, of_halves
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.halves import Half, HalvesMovedError, KeepHalves, Waiting
 from gateway.ports import Exchange
-from gateway.store.migrations import upgrade
 from tests.support.disk import on_disk
 from tests.support.exchange import make_town
 from tests.support.rows import stated_in
@@ -56,18 +54,9 @@ async def fake(path: Path) -> AsyncIterator[Subject]:
     yield Subject(exchange=make_town().b.exchange)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("halves") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
 @pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with request.param(path) as opened:
+async def subject(request: pytest.FixtureRequest, database: Path) -> AsyncIterator[Subject]:
+    async with request.param(database) as opened:
         yield opened
 
 
