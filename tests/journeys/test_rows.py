@@ -83,6 +83,27 @@ def test_an_old_row_put_back_is_refused_alarmed_and_logged_before_anything_is_se
     ]
 
 
+def test_a_used_half_put_back_completes_nothing_at_the_command_line(operator: Operator, home: Path) -> None:
+    child = operator.file("child.json", json.dumps({"child": {"upn": "A123456789012"}}))
+    off = ("protect", "remove", child, "--kind", "location", "--json", "--by")
+    operator.done("protect", "add", child, "--kind", "location", "--by", "Officer One", home=home)
+    operator.done(*off, "The First", home=home)
+    ((one, act, by, stated_at, mac),) = ask(home, "SELECT id, act, by, stated_at, mac FROM intention")
+    assert json.loads(operator.done(*off, "The Second", home=home))["removed"] == 1
+    operator.done("protect", "add", child, "--kind", "location", "--by", "Officer One", home=home)
+    assert isinstance(act, bytes)
+    assert isinstance(mac, bytes)
+    used = f"'{one}', x'{act.hex()}', '{by}', {stated_at}, x'{mac.hex()}'"
+    ask(home, f"INSERT INTO intention (id, act, by, stated_at, mac) VALUES ({used})")  # noqa: S608 - hex and base64
+    verified = operator.run("log", "verify", "--json", home=home)
+    assert verified.exit_code == 3
+    assert [p["rule"] for p in json.loads(verified.output)["problems"]] == [f"row.unknown: {one}"]
+    said = operator.done(*off, "The Second", home=home)
+    assert "row-not-as-logged" in said
+    assert json.loads(said[said.index("{") :]) == {"confirmed": 1, "removed": 0}
+    assert ask(home, "SELECT outcome FROM log_entry WHERE kind = 'row-refused'") == [("intention",)]
+
+
 def test_serve_refuses_to_start_where_an_opening_of_rows_is_missing(operator: Operator, home: Path) -> None:
     ask(home, "DELETE FROM log_detail WHERE field = 'rows' AND entry_idx = 0")
     refused = operator.serve(home)
