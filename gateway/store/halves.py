@@ -1,7 +1,7 @@
 """Halves of acts that need two people: rows that decide (log A6), of which those alone count that the log says are waiting.
 
-Refused at once, alarmed and told to the log are a half that was used and is put back,
-one that was planted, and one that was taken out; which are waiting is kept in memory (`store.rows`).
+Refused at once, alarmed and told to the log are a half that was used and is put back, one that was planted, and one that
+was taken out; which are waiting is kept in memory (`store.rows`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def keep(tx: Transaction, keep: KeepHalves) -> None:
 def _tell(
     seal: RowSeal, rows: Iterable[Mapping[str, Any]], good: Iterable[Mapping[str, Any]], lost: frozenset[str]
 ) -> None:
-    """What is not as the log says; only the writer tells: a reader may be one commit behind it."""
+    """Tell what is not as the log says; only the writer does: a reader may be one commit behind it."""
     ids = {row["id"] for row in good}
     for row in rows:
         if row["id"] not in ids and seal.compared and seal.is_ours(table, row):
