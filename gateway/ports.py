@@ -15,6 +15,7 @@ from adapters.port import Adapter, WitnessLine
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.config import WitnessSettings
+from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.deciding import RefusedRow
@@ -569,9 +570,9 @@ class Exchange:
     ]  # when an alarm was last raised that would else be raised too often, in seconds; forgotten likewise
     wake: Callable[[], None]
     sign_log: Callable[[], Awaitable[bool]]  # has a checkpoint signed now, where the log grew since the last
-    alarm: Callable[[str, Mapping[str, str]], None]
+    alarm: Alarm
 
-    def tell(self, alarm: str, about: str, details: Mapping[str, str], now: datetime) -> None:
+    def tell(self, alarm: AlarmCode, about: str, details: Mapping[str, str], now: datetime) -> None:
         """Raise an alarm that strangers, or the clock, could raise without end: once an hour for what it is `about`."""
         at = int(now.timestamp())
         if at - self.told.get(f"{alarm} {about}", 0) >= TELL_AGAIN:
