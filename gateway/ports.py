@@ -412,8 +412,9 @@ class Witnesses(Protocol):
         """Those of our checkpoint of this size."""
         ...
 
-    async def cosigners(self, below: int | None, limit: int) -> tuple[CosignatureRow, ...]:
-        """The cosignatures of the largest sizes, those below `below` where it is given, descending by size."""
+    async def newest_cosigned(self, witnesses: Collection[str], at_most: int | None) -> Mapping[str, int]:
+        """For each of these verifier keys the largest size that it cosigned, up to `at_most` where it is given; without
+        those that cosigned none. MUST NOT take longer the more cosignatures there are."""
         ...
 
     async def last_cosigned(self, witnesses: Collection[str]) -> int:
