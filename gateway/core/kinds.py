@@ -91,6 +91,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "partner-verified": _own(
         "its fingerprint was compared, by two people or (said so) one", "partner", commits=("by", "rows")
     ),
+    "partner-changed": _own(
+        "the name shown for it, or its duty number, changed, by two people or (said so) one",
+        "partner",
+        commits=("by", "rows"),
+    ),
     "key-bundle-published": _own(
         "our own key bundle came into force; `receipt` is its digest", "receipt", commits=("by", "rows")
     ),

@@ -19,6 +19,7 @@ from msgspec import UNSET
 from sqlalchemy import Connection, Select, Table, select
 
 from gateway.core import deciding
+from gateway.core.alarms import AlarmCode
 from gateway.core.deciding import Key, RefusedRow, RowsError, Standing
 from gateway.store.cells import as_blob, as_number
 from gateway.store.log import SALT, VALUE, EntryMac
@@ -29,7 +30,7 @@ from gateway.store.vault import Vault, VaultError
 from gateway.tlog.entry import commitment_opens, parse_shape
 from gateway.tlog.errors import EntryError
 
-UNREADABLE: Final = "rows-unreadable"  # alarm: an entry or an opening that the comparison needs
+UNREADABLE: Final[AlarmCode] = "rows-unreadable"  # alarm: an entry or an opening that the comparison needs
 UNSTATED: Final = "row.unstated"
 _PAGE: Final = 1_000  # rows held at a time
 _NAMED: Final = f'"{deciding.ROWS}":"'.encode()  # in the canonical bytes of every entry with such a commitment

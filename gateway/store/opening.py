@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from gateway.core.alarms import Alarm
 from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
@@ -30,7 +31,7 @@ from gateway.store.partners import StoredPartners
 from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
-from gateway.store.rows import Alarm, Refusals, RowSeal
+from gateway.store.rows import Refusals, RowSeal
 from gateway.store.seeds import StoredDestructions
 from gateway.store.service import StoredService
 from gateway.store.sqlite import opening, reader_engine, writer_engine

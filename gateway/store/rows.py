@@ -12,21 +12,19 @@ import hashlib
 import hmac
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import LargeBinary, Table
 
 from gateway.core import deciding
+from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.deciding import Key, RefusedRow
 from gateway.store.cells import as_blob
 
-Alarm = Callable[[str, Mapping[str, str]], None]
-"""Called with a code and details that hold no personal value; MUST return at once and may be called in any thread."""
-
-TAMPERED: Final = "row-tampered"  # alarm: the mac fails
-NOT_AS_LOGGED: Final = "row-not-as-logged"  # alarm: the mac holds, and the log says otherwise
+TAMPERED: Final[AlarmCode] = "row-tampered"  # alarm: the mac fails
+NOT_AS_LOGGED: Final[AlarmCode] = "row-not-as-logged"  # alarm: the mac holds, and the log says otherwise
 MAC: Final = "row.mac"  # causes, as an entry of the log names them
 OTHER: Final = "row.other"
 MISSING: Final = "row.missing"
@@ -145,7 +143,7 @@ class RowSeal:
             org = named.get(known.org) if known and known.org else None
             self.refusals.add(RefusedRow(table=str(table.name), cause=cause, org=org if isinstance(org, str) else None))
 
-    def tell(self, code: str, details: Mapping[str, str], *about: object) -> bool:
+    def tell(self, code: AlarmCode, details: Mapping[str, str], *about: object) -> bool:
         """Raise the alarm, once in the life of this process for one code and what it is `about`: damage is read often.
         Answers whether it was raised."""
         if not self._told.first(hashlib.sha256(encode([code, *about])).digest()):
