@@ -24,6 +24,7 @@ AlarmCode = Literal[
     "event-unverifiable",
     "expired",
     "expiring",
+    "foreign-write",
     "log-altered",
     "log-behind-witness",
     "log-contradicted",
@@ -117,6 +118,11 @@ ALARMS: Final[Mapping[AlarmCode, Meaning]] = {
         "the same ends in 14, 7 or 1 days",
         "ours: hold the key ceremony, renew the certificate; a partner's: ring it",
         _W,
+    ),
+    "foreign-write": Meaning(
+        "somebody else wrote to the database while the gateway had it open; rows that decide were compared with the log",
+        "keep everything; `log verify`; find out who wrote to the database",
+        _N,
     ),
     "log-altered": Meaning(
         "the whole log was verified, and an entry is not what was written",

@@ -131,7 +131,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "restored": _own("from here on the log continues a backup"),
     "row-refused": _own(
-        "a row that decides was not ours, or not as the log says; `outcome` is its table", "partner", "breaches"
+        "a row that decides was not ours, or not as the log says; `outcome` is its table; or somebody else wrote to the"
+        " database while the gateway had it open: `outcome` is then `database`",
+        "partner",
+        "breaches",
     ),
     "clock-step": _own("the wall clock stepped by more than two seconds; `outcome` is the direction"),
 }

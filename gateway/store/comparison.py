@@ -10,6 +10,7 @@ Not found here: a log that was cut short together with the rows. The signer's me
 from __future__ import annotations
 
 import hmac
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +77,14 @@ class RowComparison:
         self._mac = mac
         self._seal = seal
         self._vault = vault
+        self._one = threading.Lock()
 
     def run(self) -> Compared:
         """Compare once. Rows that differ are pinned and refused, and told, each of them once."""
+        with self._one:
+            return self._run()
+
+    def _run(self) -> Compared:
         self._seal.compare()
         found = self.look()
         for one in found.rows:

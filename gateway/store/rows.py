@@ -25,10 +25,13 @@ from gateway.store.cells import as_blob
 
 TAMPERED: Final[AlarmCode] = "row-tampered"  # alarm: the mac fails
 NOT_AS_LOGGED: Final[AlarmCode] = "row-not-as-logged"  # alarm: the mac holds, and the log says otherwise
+FOREIGN_WRITE: Final[AlarmCode] = "foreign-write"  # alarm: somebody else wrote to the database
+DATABASE: Final = "database"  # the `outcome` of its entry, where that of a refused row names a table
 MAC: Final = "row.mac"  # causes, as an entry of the log names them
 OTHER: Final = "row.other"
 MISSING: Final = "row.missing"
 UNKNOWN: Final = "row.unknown"
+FOREIGN: Final = "write.foreign"
 REMEMBERED: Final = 10_000  # alarms that are not raised again; about 1 MB
 
 
@@ -150,6 +153,11 @@ class RowSeal:
             return False
         self.alarm(code, details)
         return True
+
+    def tell_foreign(self) -> None:
+        """Tell that somebody else wrote to the database while this process had it open; every time."""
+        self.alarm(FOREIGN_WRITE, {"table": DATABASE})
+        self.refusals.add(RefusedRow(table=DATABASE, cause=FOREIGN, org=None))
 
     # --- what the log says of rows that were found otherwise
 
