@@ -293,6 +293,18 @@ async def partner_verify(exchange: Exchange, given: Arguments) -> Any:
     return partner_line(partner) | {"confirmed": len(people)}
 
 
+async def partner_change(exchange: Exchange, given: Arguments) -> Any:
+    partner, people = await partners.change(
+        given.organisation("org"),
+        given.maybe("name"),
+        given.maybe("duty_number"),
+        exchange,
+        by=given.text("by"),
+        alone=given.flag("alone"),
+    )
+    return partner_line(partner) | {"confirmed": len(people)}
+
+
 async def keys_publish(exchange: Exchange, given: Arguments) -> Any:
     return bundle_line(await partners.publish(given.text("bundle").encode(), exchange, by=given.maybe("by")))
 
@@ -528,6 +540,7 @@ WRITING: Mapping[str, Act] = {
     "message.cancel": message_cancel,
     "message.resend": message_resend,
     "partner.add": partner_add,
+    "partner.change": partner_change,
     "partner.verify": partner_verify,
     "protect.add": protect_add,
     "protect.remove": protect_remove,

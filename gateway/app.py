@@ -24,6 +24,7 @@ from adapters.webhook import WebhookAdapter
 from contracts import register
 from gateway import integrity
 from gateway.config import Settings, Webhook
+from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.commands import Command
 from gateway.core.errors import SafehandError
 from gateway.core.tags import child_tags, lane_tag
@@ -154,10 +155,7 @@ def steady_clock() -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=steady())
 
 
-Alarm = Callable[[str, Mapping[str, str]], None]
-
-
-def tell_alarm(name: str, details: Mapping[str, str]) -> None:
+def tell_alarm(name: AlarmCode, details: Mapping[str, str]) -> None:
     """Raise an alarm: one line in the log, which wants a person."""
     log.warning("alarm", alarm=name, **details)
 

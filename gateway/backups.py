@@ -27,13 +27,14 @@ from contracts.errors import DocumentError
 from gateway.app import open_readonly_exchange
 from gateway.config import Settings
 from gateway.core.errors import SafehandError
-from gateway.home import Home, HomeError, write_private
+from gateway.home import Home, HomeError
 from gateway.store.backup import CopiedLog, CopyError, copy_database, judge_copy
 from gateway.store.signer import recall
 from gateway.tlog.entry import row_mac
 from keys.key import Kid
 from keys.keyset import KeySet
 from keys.listed import DAY, Role
+from keys.sources.durable import remove_file, replace_file, sync
 from keys.sources.keystore import KeystoreFile
 
 SECRETS_KEPT: Final = 14 * DAY  # how long a backup with secrets may lie: KEM seeds that end sooner are left out of it
@@ -146,9 +147,9 @@ def back_up(home: Home, out: Path, now: int, secrets: Secrets | None) -> Manifes
             destroy_by=destroy_by,
             files=[_described(draft, path) for path in sorted(_KNOWN) if (draft / path).exists()],
         )
-        write_private(draft / MANIFEST, write_wire(msgspec.to_builtins(manifest)))
-        for path in (*(draft / file.path for file in manifest.files), draft / MANIFEST):
-            _sync(path)
+        for file in manifest.files:
+            sync(draft / file.path)
+        replace_file(draft / MANIFEST, write_wire(msgspec.to_builtins(manifest)))
         _check_files(draft, read_manifest(draft))
     return manifest
 
@@ -209,7 +210,7 @@ def restore(recovery: Recovery, home: Home) -> Manifest:
             _restore_secrets(recovery, made, log)
         write_mark(made, Restored(created=manifest.created, size=log.size, logged=False))
         for path in (path for path in draft.rglob("*") if path.is_file()):
-            _sync(path)
+            sync(path)
     return manifest
 
 
@@ -262,17 +263,12 @@ def read_mark(home: Home) -> Restored | None:
 
 def write_mark(home: Home, mark: Restored) -> None:
     """Write the mark anew, at once or not at all."""
-    draft = home.restored.with_name(f".{home.restored.name}.new")
-    draft.unlink(missing_ok=True)
-    write_private(draft, write_wire(msgspec.to_builtins(mark)))
-    _sync(draft)
-    draft.replace(home.restored)
-    _sync(home.restored.parent)
+    replace_file(home.restored, write_wire(msgspec.to_builtins(mark)))
 
 
 def remove_mark(home: Home) -> None:
     """The home is one like any other again."""
-    home.restored.unlink(missing_ok=True)
+    remove_file(home.restored)
 
 
 # --- manifests and files
@@ -329,12 +325,12 @@ def _new_folder(out: Path) -> Iterator[Path]:
     try:
         yield draft
         for folder in (*(path for path in draft.rglob("*") if path.is_dir()), draft):
-            _sync(folder)
+            sync(folder)
         draft.replace(out.absolute())  # over an empty folder too
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    _sync(out.absolute().parent)
+    sync(out.absolute().parent)
 
 
 def _check_room(database: Path, out: Path) -> None:
@@ -354,11 +350,3 @@ def _copy(source: Path, to: Path) -> None:
             shutil.copyfileobj(file, copy, _CHUNK)
     except OSError as error:
         raise BackupError(f"{source}: cannot be copied ({error.strerror})") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from contracts.lifecycle import terms_of
 from gateway import governing, quorum, receipt_proofs
 from gateway.core.service import BreachState
 from gateway.governing import HeldAgreement
+from gateway.partners import DIGITS
 from gateway.ports import Exchange, Partner, Pile, Standing
 from keys.bundle import KeyBundle
 from keys.listed import Role
@@ -22,7 +23,6 @@ from keys.ring import NEEDED_TO_SERVE
 from keys.rotation import covered_until
 
 _OWN_ROLES: Final = (Role.MESSAGE_SIGN, Role.MESSAGE_KEM, Role.HTTP, Role.LOG, Role.AGREEMENT_SIGN)
-_DIGITS: Final = 7  # of a telephone number that can be rung from elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ def _partner(partner: Partner, standing: Standing, at: int) -> PartnerCondition:
         org=partner.org,
         verified=bool(partner.verified_by),
         route=partner.route,
-        reachable_by_telephone=sum(character.isdigit() for character in partner.duty_number) >= _DIGITS,
+        reachable_by_telephone=sum(character.isdigit() for character in partner.duty_number) >= DIGITS,
         fetched_at=partner.fetched_at,
         bundle_ends=partner.newest.exp if partner.bundles else 0,  # none: its rows were refused
         sealable_until=_covered_until(partner.newest, Role.MESSAGE_KEM, at) if partner.bundles else None,

@@ -6,8 +6,10 @@ verified receipt finishes anything; every other answer is a failed attempt (enve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from adapters.port import DeliveryError, Handover, Parcel
 from contracts.breach import ContractBreachError
@@ -15,6 +17,7 @@ from contracts.check import ProtectedKind
 from contracts.names import SERVICE_TYPES
 from gateway import circumstances, entries, governing, kinds, quorum, receipts
 from gateway.core import commands, receipt, retry
+from gateway.core.alarms import AlarmCode
 from gateway.core.errors import (
     HeadsMovedError,
     ReceiptRejectedError,
@@ -32,6 +35,12 @@ from keys.ring import KeyRing
 LEASE = timedelta(seconds=60)  # longer than an adapter's total time-out of 30 s
 LOOK_AGAIN = timedelta(seconds=60)  # without a cause to: events, protection and partners wake what they held at once
 STALE_AFTER = timedelta(hours=72)  # bundles not refreshed for so long: nothing is sent (envelope section 5)
+
+_ALARMS: Final[Mapping[str, AlarmCode]] = {
+    "dead-lettered": "message-dead-lettered",
+    "expired": "message-expired",
+    "held": "message-held",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +248,7 @@ async def _fail(turn: _Turn, setback: Setback, started: datetime, exchange: Exch
     what, about = entries.Circumstance(outcome=setback.code), circumstances.about(message, turn.held)
     entry = entries.about_message(exchange.journal, kind, now, about, what) if kind else None
     if kind:
-        exchange.alarm(f"message-{kind}", {"partner": message.partner, "message_id": message.id})
+        exchange.alarm(_ALARMS[kind], {"partner": message.partner, "message_id": message.id})
     await exchange.store.write(
         commands.Fail(
             lease=turn.lease,

@@ -41,6 +41,7 @@ from gateway.tlog.witness import (
 from keys.key import Ed25519Secret
 from keys.keyset import KeySet, StoredKey
 from keys.listed import Role
+from keys.sources.durable import replace_file
 from keys.sources.keystore import KeystoreFile
 
 STATE: Final = "witness.json"
@@ -231,7 +232,7 @@ class Device:
         folder.mkdir(mode=0o700, exist_ok=True)
         if len(list(folder.iterdir())) < CONFLICTS_KEPT:
             name = hashlib.sha256(note.text.encode()).hexdigest()
-            _write_whole(folder / f"{checkpoint.size}-{name[:16]}.note", note.to_bytes())
+            replace_file(folder / f"{checkpoint.size}-{name[:16]}.note", note.to_bytes())
 
 
 def make_device(path: Path, name: str, passphrase: bytes) -> CosignerKey:
@@ -323,18 +324,4 @@ def _write_state(path: Path, name: str, logs: Mapping[str, PinnedLog]) -> None:
         )
         for _, pinned in sorted(logs.items())
     )
-    _write_whole(path / STATE, msgspec.json.encode(_Wire(v=_VERSION, name=name, logs=entries)) + b"\n")
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path / STATE, msgspec.json.encode(_Wire(v=_VERSION, name=name, logs=entries)) + b"\n")

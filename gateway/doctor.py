@@ -193,7 +193,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "partner.keys-stale": _wrong("a partner's keys were not refreshed for 72 hours: nothing is sent", "is it reachable? look at its address and at the network"),
     "partner.keys-late": _warning("a partner's keys were not refreshed lately", "is it reachable? look at its address and at the network"),
     "partner.no-key": _wrong("a partner has no key to seal to", "ask the partner to hold its key ceremony"),
-    "partner.duty-number": _wrong("a partner has no duty number that can be rung", "safehand partner add, with --duty-number"),
+    "partner.duty-number": _wrong("a partner has no duty number that can be rung", "safehand partner change, with --duty-number"),
     "agreement.unsound": _wrong("a chain of events is not sound", "agreement show; speak to the partner at once", integrity=True),
     "agreement.waiting": _warning("an agreement waits for a signature", "safehand agreement show, then agreement sign"),
     "agreement.suspended": _warning("an agreement is suspended", "both parties resume it, or one terminates it"),

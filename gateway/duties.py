@@ -17,6 +17,7 @@ from contracts.document import write_wire
 from contracts.facts import civil_date
 from gateway import circumstances, entries, outbound
 from gateway.core import service
+from gateway.core.alarms import AlarmCode
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.lifecycle import InboundState
 from gateway.core.message import Submission
@@ -219,7 +220,7 @@ async def remind(exchange: Exchange) -> None:
         and service.reminder_due(one.told_at, now)
     ]
     for duty in late:
-        name = "answer-awaited-overdue" if duty.asked.sender == exchange.own.id else "answer-owed-overdue"
+        name: AlarmCode = "answer-awaited-overdue" if duty.asked.sender == exchange.own.id else "answer-owed-overdue"
         asked = duty.asked
         exchange.alarm(name, {"partner": asked.partner, "message_id": asked.message_id, "kind": asked.type})
     for breach in undecided:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from gateway.core.alarms import AlarmCode
 from gateway.ports import Exchange, Partner
 from keys.bundle import KeyBundle
 from keys.listed import DAY, Role
@@ -112,6 +113,6 @@ async def tell(told: Told, certificate: Iterable[tuple[str, int]], exchange: Exc
         *(expiry for name, at in certificate for expiry in certificate_expiry(name, at, now)),
     )
     for expiry in told.news(found, now):
-        alarm = "expired" if expiry.step == 0 else "expiring"
+        alarm: AlarmCode = "expired" if expiry.step == 0 else "expiring"
         exchange.alarm(alarm, {"kind": expiry.what, "source": expiry.name, "rule": expiry.sentence()})
     return found

@@ -25,6 +25,7 @@ from gateway.core.webhook import read_secret
 from keys.errors import KeystoreError
 from keys.key import Kid
 from keys.keyset import SYMMETRIC_SIZE, KeySet
+from keys.sources.durable import create_file, remove_file, replace_file
 from keys.sources.keystore import KeystoreFile, read_passphrase
 
 _LOG_ORIGIN = re.compile(r"^log_origin[ \t]*=.*$", re.MULTILINE)
@@ -145,7 +146,7 @@ class Home:
         """Make a keystore, and a passphrase beside it unless one was put there before."""
         passphrase = self.secrets / f"{name}.pass"
         if not passphrase.exists():
-            write_private(passphrase, (secrets.token_hex(_PASSPHRASE_BYTES) + "\n").encode())
+            create_file(passphrase, (secrets.token_hex(_PASSPHRASE_BYTES) + "\n").encode())
         self.keystore(name).create(keys)
 
     def destroy_seeds(self, kids: Set[Kid]) -> frozenset[Kid]:
@@ -190,16 +191,11 @@ class Home:
         renamed = grown + table + rest
         if read_settings(renamed.encode(), file=self.config.name) != replace(settings, log_origin=origin):
             raise HomeError(f"{self.config.name}: log_origin cannot be set here: set it by hand to {origin}")
-        draft = self.config.with_name(f".{self.config.name}.new")
-        draft.write_text(renamed, encoding="utf-8")
-        _sync(draft)
-        draft.replace(self.config)
-        _sync(self.config.parent)
+        replace_file(self.config, renamed.encode())
 
     def forget_signer(self) -> None:
         """Remove the memory of the log's signer; it is off the disk before anything follows."""
-        self.signer.unlink(missing_ok=True)
-        _sync(self.signer.parent)
+        remove_file(self.signer)
 
     def _config_bytes(self) -> bytes:
         try:
@@ -233,31 +229,10 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
     _keystore(home, "gateway", ("append", "store", "kek"))
     _keystore(home, "index", ("index",))
     home.keystore("agreement", agreement_passphrase).create(KeySet(keys=(), secrets={}))
-    draft = home.config.with_name(f".{home.config.name}.new")
-    draft.write_text(write_settings(settings), encoding="utf-8")
-    draft.replace(home.config)  # at once or not at all: with it the home is complete
+    replace_file(home.config, write_settings(settings).encode())  # with it the home is complete
 
 
 def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
     home.new_keystore(
         name, KeySet(keys=(), secrets={secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric})
     )
-
-
-def _sync(path: Path) -> None:
-    """Bring a file's content, or a folder's names, onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read, and that is there as a whole or not at all."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    draft.replace(path)

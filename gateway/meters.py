@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar, get_args
 
@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 
 from contracts.breach import BreachCode
 from gateway.condition import Condition
+from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.commands import Command, Complete, Fail
 from gateway.core.receipt import Code
 from gateway.ports import Noted, Store
@@ -139,10 +140,10 @@ class Meters:
 
     # --- as things happen
 
-    def alarmed(self, alarm: Callable[[str, Mapping[str, str]], None]) -> Callable[[str, Mapping[str, str]], None]:
+    def alarmed(self, alarm: Alarm) -> Alarm:
         """Return `alarm`, counted."""
 
-        def counted(code: str, details: Mapping[str, str]) -> None:
+        def counted(code: AlarmCode, details: Mapping[str, str]) -> None:
             self.alarms[code] += 1
             self._alarms.labels(self._known("alarm", code)).inc()
             alarm(code, details)

@@ -1,13 +1,15 @@
 """Partners: who they are, by which root keys, and who compared the fingerprint with them by telephone.
 
 Address -> bundles fetched -> first trust -> unverified partner; words heard -> compared, by two people -> verified. Nothing
-is sealed to an unverified partner and nothing is accepted from one (envelope section 5).
+is sealed to an unverified partner and nothing is accepted from one (envelope section 5). Of a verified one the name shown and
+the duty number can change, by two people too (decision 0018).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from adapters.port import DeliveryError
 from gateway import entries, partner_keys, two_people
@@ -17,6 +19,10 @@ from gateway.ports import Exchange, Partner
 from keys.bundle import KeyBundle, accept_bundle, first_trust
 from keys.errors import BundleError
 from keys.fingerprint import to_text, words_match
+
+DIGITS: Final = 7  # of a telephone number that can be rung from elsewhere
+_NAME_LIMIT: Final = 200  # code points, as in a key bundle
+_NUMBER_LIMIT: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,7 @@ async def add(introduced: Introduction, exchange: Exchange, *, by: str | None) -
     """Take the organisation's bundles on first trust and keep it, unverified. Raises SubmissionRefusedError."""
     org = introduced.org
     now = exchange.clock()
+    _check_shown(introduced.name, introduced.duty_number)
     if org == exchange.own.id:
         raise SubmissionRefusedError("partner.self", "org", "this is our own organisation")
     known = await exchange.partners.get(org)
@@ -154,6 +161,44 @@ async def verify(org: str, words: str, exchange: Exchange, *, by: str, alone: bo
     await _put(row, partner.fetched_at, told, now, exchange)
     exchange.wake()
     return await get(org, exchange), people
+
+
+async def change(
+    org: str, name: str | None, duty_number: str | None, exchange: Exchange, *, by: str, alone: bool
+) -> tuple[Partner, tuple[str, ...]]:
+    """Give a partner another name to show, or another duty number: of a verified one once two people stated the same.
+
+    Returns the partner and who has stated it so far. Raises SubmissionRefusedError.
+    """
+    now = exchange.clock()
+    partner = await get(org, exchange)
+    _check_shown(name, duty_number)
+    shown = (name or partner.name, duty_number or partner.duty_number)
+    if shown == (partner.name, partner.duty_number):
+        raise SubmissionRefusedError("partner.unchanged", "org", "nothing is named that differs from what is held")
+    # What is changed is part of the act: half of a change from another number is no half of this one.
+    act = ("partner-change", org, partner.name, partner.duty_number, *shown)
+    people = await two_people.confirm(act, by, exchange, now=now, alone=alone or not partner.verified_by)
+    if partner.verified_by and len(people) < 2 and not alone:
+        return partner, people
+    outcome = "changed.single-person" if partner.verified_by and len(people) < 2 else "changed"
+    row = _Row(org=org, name=shown[0], root=partner.root, verified_by=partner.verified_by, duty_number=shown[1])
+    told = _Told(kind="partner-changed", outcome=outcome, by=", ".join(people))
+    await _put(row, partner.fetched_at, told, now, exchange)
+    return await get(org, exchange), people
+
+
+def _check_shown(name: str | None, duty_number: str | None) -> None:
+    """What people will read, and ring in the night: one printable line each."""
+    if name is not None and not (len(name) <= _NAME_LIMIT and name.isprintable() and name.strip()):
+        raise SubmissionRefusedError("partner.name", "name", f"at most {_NAME_LIMIT} printable characters")
+    if duty_number is not None and not (
+        len(duty_number) <= _NUMBER_LIMIT
+        and duty_number.isprintable()
+        and sum(character.isdigit() for character in duty_number) >= DIGITS
+    ):
+        rule = f"at least {DIGITS} digits, and at most {_NUMBER_LIMIT} printable characters"
+        raise SubmissionRefusedError("partner.duty-number", "duty_number", rule)
 
 
 async def get(org: str, exchange: Exchange) -> Partner:

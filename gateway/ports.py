@@ -15,6 +15,7 @@ from adapters.port import Adapter, WitnessLine
 from contracts.check import ProtectedKind
 from contracts.vocabulary import Vocabulary
 from gateway.config import WitnessSettings
+from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.commands import AgreementFile, Command, EventRow
 from gateway.core.daily import Difference, KeptStatement, Window
 from gateway.core.deciding import RefusedRow
@@ -420,8 +421,9 @@ class Witnesses(Protocol):
         """Those of our checkpoint of this size."""
         ...
 
-    async def cosigners(self, below: int | None, limit: int) -> tuple[CosignatureRow, ...]:
-        """The cosignatures of the largest sizes, those below `below` where it is given, descending by size."""
+    async def newest_cosigned(self, witnesses: Collection[str], at_most: int | None) -> Mapping[str, int]:
+        """For each of these verifier keys the largest size that it cosigned, up to `at_most` where it is given; without
+        those that cosigned none. MUST NOT take longer the more cosignatures there are."""
         ...
 
     async def last_cosigned(self, witnesses: Collection[str]) -> int:
@@ -579,9 +581,9 @@ class Exchange:
     ]  # when an alarm was last raised that would else be raised too often, in seconds; forgotten likewise
     wake: Callable[[], None]
     sign_log: Callable[[], Awaitable[bool]]  # has a checkpoint signed now, where the log grew since the last
-    alarm: Callable[[str, Mapping[str, str]], None]
+    alarm: Alarm
 
-    def tell(self, alarm: str, about: str, details: Mapping[str, str], now: datetime) -> None:
+    def tell(self, alarm: AlarmCode, about: str, details: Mapping[str, str], now: datetime) -> None:
         """Raise an alarm that strangers, or the clock, could raise without end: once an hour for what it is `about`."""
         at = int(now.timestamp())
         if at - self.told.get(f"{alarm} {about}", 0) >= TELL_AGAIN:

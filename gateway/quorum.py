@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Final
 
 from gateway.core.witnessing import CosignatureRow
@@ -26,7 +25,7 @@ PREFIX: Final = "/witness/v1"  # below a partner's `endpoints.witness`, which ha
 GOOD_FOR: Final = timedelta(seconds=10)  # a look at the quorum serves this long
 UNWITNESSED: Final = "log.unwitnessed"
 
-_PAGE: Final = 500  # cosignatures read at a time
+_LOOKS_BACK: Final = 1_000  # sizes that are tried: at one in 20 s, more than the hours after which messages are held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,21 +136,23 @@ def verify(public: bytes, signature: bytes, message: bytes) -> bool:
 
 
 async def _quorum_size(asked: Sequence[Witness], needed: int, exchange: Exchange) -> int:
-    """The largest size that so many of those asked have cosigned."""
+    """The largest size that so many of those asked have cosigned, from the newest down; 0 where `_LOOKS_BACK` fell short."""
     by_key = {vkey: witness.id for witness in asked for vkey in witness.vkeys}
-    below: int | None = None
-    while page := await exchange.witnesses.cosigners(below, _PAGE):
-        sizes = [(size, tuple(group)) for size, group in groupby(page, key=_size)]
-        if len(page) == _PAGE and len(sizes) > 1:
-            sizes.pop()  # it may go on behind the end of the page
-        for size, group in sizes:
-            rows = [row for row in group if row.witness in by_key]
-            if len({by_key[row.witness] for row in rows}) < needed:
-                continue
-            good = await _really_cosigned(size, rows, asked, exchange)
+    at_most: int | None = None
+    for _ in range(_LOOKS_BACK):
+        newest = await exchange.witnesses.newest_cosigned(by_key, at_most)
+        reached: dict[str, int] = {}
+        for vkey, size in newest.items():
+            reached[by_key[vkey]] = max(size, reached.get(by_key[vkey], 0))
+        if len(reached) < needed:
+            return 0
+        candidate = sorted(reached.values(), reverse=True)[needed - 1]  # no larger size can have so many
+        rows = [row for row in await exchange.witnesses.cosignatures(candidate) if row.witness in by_key]
+        if len({by_key[row.witness] for row in rows}) >= needed:
+            good = await _really_cosigned(candidate, rows, asked, exchange)
             if len({by_key[vkey] for vkey in good}) >= needed:
-                return size
-        below = sizes[-1][0]
+                return candidate
+        at_most = candidate - 1
     return 0
 
 
@@ -172,10 +173,6 @@ async def _really_cosigned(
         except NoteError:
             continue
     return frozenset(good)
-
-
-def _size(row: CosignatureRow) -> int:
-    return row.size
 
 
 def cosigner_keys(listed: Sequence[tuple[str, Ed25519Public]]) -> tuple[CosignerKey, ...]:

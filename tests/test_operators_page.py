@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from contracts.strict import FileError
+from gateway.cli.main import main
 from gateway.config import default_origin, settings_from, write_settings
+from gateway.core.alarms import ALARMS
 from gateway.doctor import KINDS
 from gateway.meters import Meters
 from gateway.web.problems import EXIT_INTEGRITY, EXIT_USAGE
+from tests.test_house import commands
 from tests.unit.gateway.test_readiness import looked
 
 LEAST = {"org": "a", "name": "A", "public_url": "https://a.example", "listen": "127.0.0.1:1"}
@@ -41,6 +44,20 @@ def test_every_finding_is_listed_with_level_and_mend_and_no_other() -> None:
         for code, kind in KINDS.items()
     }
     assert listed == told
+
+
+def test_every_alarm_is_listed_with_what_to_do_and_how_soon_and_no_other() -> None:
+    told = [[code, known.what, known.do.strip("`"), known.soon] for code, known in ALARMS.items()]
+    assert table("Alarms") == told
+
+
+def test_what_an_alarm_tells_to_run_is_a_command() -> None:
+    """In code marks stands a command, a file or a folder."""
+    names = commands(main)
+    for known in ALARMS.values():
+        for text in re.findall(r"`([^`]+)`", known.do):
+            words = re.sub(r"(?: --\S+)?(?: [A-Z]+)?$", "", text)
+            assert words in names | {"config.toml", "secrets/"}, text
 
 
 def test_how_the_doctor_ends_is_as_told() -> None:

@@ -83,6 +83,29 @@ def verify(context: click.Context, org: str, words: str, by: str, alone: bool, a
     if as_json:
         show_json(said)
     elif said["verified"]:
-        click.echo(f"{said['name']} is verified.")
+        click.echo(f"{said['name']} is verified. Its duty number: {said['duty_number']}.")
     else:
-        click.echo("The words are right. A second person must confirm with --by and another name.")
+        click.echo(f"The words are right; the duty number held is {said['duty_number']}.")
+        click.echo("A second person must confirm with --by and another name.")
+
+
+@partner.command()
+@click.argument("org")
+@click.option("--duty-number", help="Telephone of its duty officer from now on.")
+@click.option("--name", help="Name to show from now on.")
+@options.by_needed
+@options.alone
+@options.as_json
+@click.pass_context
+def change(
+    context: click.Context, org: str, duty_number: str | None, name: str | None, by: str, alone: bool, as_json: bool
+) -> None:
+    """Change ORG's duty number, or the name shown; for a verified partner when a second person said the same."""
+    arguments = {"org": org, "duty_number": duty_number, "name": name, "by": by, "alone": alone}
+    said = perform(context, "partner.change", arguments)
+    if as_json:
+        show_json(said)
+    elif (said["duty_number"], said["name"]) == (duty_number or said["duty_number"], name or said["name"]):
+        click.echo(f"{said['name']}: {said['duty_number']}.")
+    else:
+        click.echo("Noted. A second person must say the same with --by and another name.")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from gateway.core.lifecycle import Event, ReceiptEvent, State
 from gateway.core.retry import Next
@@ -62,7 +62,13 @@ class Heads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command(Generic[R]):
-    """Base of all commands; `R` is what the store answers after the commit."""
+    """Base of all commands; `R` is what the store answers after the commit.
+
+    `settled` ones keep what has happened already; the others were decided on what was read, and are decided again where
+    somebody else wrote to the database meanwhile.
+    """
+
+    settled: ClassVar[bool] = False
 
     def touches(self) -> frozenset[str]:
         return frozenset()
@@ -144,6 +150,8 @@ class Submit(Command[Accepted]):
 class Record(Command[int]):
     """One entry and nothing else (a refusal, a search, a note of an operator's act); answers its index."""
 
+    settled: ClassVar[bool] = True
+
     entry: LogEntry
 
 
@@ -188,6 +196,8 @@ class Complete(Command[bool]):
     """T3: the answer was a verified receipt. `entries` maps each state entered to its entry (delivered; rejected).
     Answers False, changing nothing, where the lease token is no longer the current one (I8)."""
 
+    settled: ClassVar[bool] = True
+
     lease: Lease
     message_id: str
     receipt: ReceiptIn
@@ -203,6 +213,8 @@ class Complete(Command[bool]):
 class Fail(Command[bool]):
     """T3': the attempt failed; `next` says what becomes of the delivery, `entry` is given where that is logged
     (dead-lettered, expired, held). False, changing nothing, where the lease token is no longer the current one."""
+
+    settled: ClassVar[bool] = True
 
     lease: Lease
     message_id: str
@@ -461,6 +473,8 @@ class SettleOutgoing(Command[bool]):
     """The item arrived (`next` None), or what comes next; False where the token is no longer the current one.
     `entry` is written with it: where the item is given up."""
 
+    settled: ClassVar[bool] = True
+
     id: int
     token: bytes
     next: Next | None
@@ -478,6 +492,8 @@ class ReleaseLeases(Command[int]):
     """Give back the leases that these tokens hold (None: every lease; only who holds the home may), messages' and outgoing
     items' alike: what was being sent is queued, and due at once. Answers how many there were; a token that is no longer the current one of anything changes nothing."""
 
+    settled: ClassVar[bool] = True
+
     tokens: frozenset[bytes] | None
     now: datetime
 
@@ -488,6 +504,8 @@ class ReleaseLeases(Command[int]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutCheckpoint(Command[None]):
     """Publish a signed checkpoint of the log."""
+
+    settled: ClassVar[bool] = True
 
     size: int
     root: bytes

@@ -116,6 +116,12 @@ class HeadsMovedError(SafehandError):
     code = "agreement.heads-moved"
 
 
+class StoreChangedError(HeadsMovedError):
+    """Somebody else wrote to the database since the last commit: what was decided on it is decided again."""
+
+    code = "store.changed"
+
+
 class BusyError(SafehandError):
     """The writer's queue is full: the caller comes back later (503)."""
 

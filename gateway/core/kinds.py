@@ -91,6 +91,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "partner-verified": _own(
         "its fingerprint was compared, by two people or (said so) one", "partner", commits=("by", "rows")
     ),
+    "partner-changed": _own(
+        "the name shown for it, or its duty number, changed, by two people or (said so) one",
+        "partner",
+        commits=("by", "rows"),
+    ),
     "key-bundle-published": _own(
         "our own key bundle came into force; `receipt` is its digest", "receipt", commits=("by", "rows")
     ),
@@ -126,7 +131,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "restored": _own("from here on the log continues a backup", commits=("rows",)),
     "row-refused": _own(
-        "a row that decides was not ours, or not as the log says; `outcome` is its table", "partner", "breaches"
+        "a row that decides was not ours, or not as the log says; `outcome` is its table; or somebody else wrote to the"
+        " database while the gateway had it open: `outcome` is then `database`",
+        "partner",
+        "breaches",
     ),
     "clock-step": _own("the wall clock stepped by more than two seconds; `outcome` is the direction"),
 }

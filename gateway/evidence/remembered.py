@@ -6,7 +6,6 @@ first time nothing can be compared: that is first trust, and said so.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from contracts.errors import DocumentError
 from gateway.evidence.files import EvidenceError, read_capped
 from gateway.tlog.checkpoint import NOTE_LIMIT, Checkpoint, parse_checkpoint, parse_note
 from gateway.tlog.errors import NoteError
+from keys.sources.durable import replace_file
 
 _LIMIT: Final = 2 * NOTE_LIMIT  # bytes: a note with its escapes
 
@@ -65,14 +65,4 @@ def recall(path: Path) -> Remembered | None:
 def remember(path: Path, head: Remembered) -> None:
     """Replace the file in one step, on the disk before it counts."""
     data = canonical({"note": head.note.decode(), "org": head.org, "root": head.root}) + b"\n"
-    draft = path.with_name(path.name + ".new")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.absolute().parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, data)

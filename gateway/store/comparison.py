@@ -10,6 +10,7 @@ Not found here: a log that was cut short together with the rows. The signer's me
 from __future__ import annotations
 
 import hmac
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from msgspec import UNSET
 from sqlalchemy import Connection, Select, Table, select
 
 from gateway.core import deciding
+from gateway.core.alarms import AlarmCode
 from gateway.core.deciding import Key, RefusedRow, RowsError, Standing
 from gateway.store.cells import as_blob, as_number
 from gateway.store.log import SALT, VALUE, EntryMac
@@ -29,7 +31,7 @@ from gateway.store.vault import Vault, VaultError
 from gateway.tlog.entry import commitment_opens, parse_shape
 from gateway.tlog.errors import EntryError
 
-UNREADABLE: Final = "rows-unreadable"  # alarm: an entry or an opening that the comparison needs
+UNREADABLE: Final[AlarmCode] = "rows-unreadable"  # alarm: an entry or an opening that the comparison needs
 UNSTATED: Final = "row.unstated"
 _PAGE: Final = 1_000  # rows held at a time
 _NAMED: Final = f'"{deciding.ROWS}":"'.encode()  # in the canonical bytes of every entry with such a commitment
@@ -76,9 +78,14 @@ class RowComparison:
         self._mac = mac
         self._seal = seal
         self._vault = vault
+        self._one = threading.Lock()
 
     def run(self) -> Compared:
         """Compare once. Rows that differ are pinned and refused, and told, each of them once."""
+        with self._one:
+            return self._run()
+
+    def _run(self) -> Compared:
         self._seal.compare()
         found = self.look()
         if not found.log:  # where an entry is unreadable it may be the one that says of a row that it is gone

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from sqlalchemy import insert, select, update
 
+from gateway.core.alarms import Alarm
 from gateway.core.commands import LogEntry
 from gateway.core.errors import LogInconsistentError
 from gateway.store import log
 from gateway.store.opening import StoreKeys
-from gateway.store.rows import Alarm, RowSeal
+from gateway.store.rows import RowSeal
 from gateway.store.schema import intention, log_epoch, log_head
 from gateway.store.sqlite import reader_engine, writer_engine
 from gateway.store.transaction import Transaction

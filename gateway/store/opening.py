@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from gateway.core.alarms import Alarm
 from gateway.core.errors import SafehandError
 from gateway.store import log
 from gateway.store.agreements import StoredAgreements
@@ -31,7 +32,7 @@ from gateway.store.partners import StoredPartners, encrypt_names
 from gateway.store.proofs import StoredLog
 from gateway.store.protection import StoredProtection
 from gateway.store.readers import CONNECTIONS, Reader
-from gateway.store.rows import Alarm, Refusals, RowSeal
+from gateway.store.rows import Refusals, RowSeal
 from gateway.store.seeds import StoredDestructions
 from gateway.store.service import StoredService
 from gateway.store.sqlite import opening, reader_engine, writer_engine
@@ -41,7 +42,7 @@ from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.webhooks import StoredCursors
 from gateway.store.witnessing import StoredWitnesses
-from gateway.store.writer import Fatal, Room, Writer
+from gateway.store.writer import LOOK_EVERY, Fatal, Room, Writer
 
 FLOOR: Final = 64 * 1024 * 1024  # bytes: room for a checkpoint of the write-ahead log and some hours of entries
 
@@ -105,10 +106,11 @@ async def open_store(
     fatal: Fatal,
     floor: int = FLOOR,
     free: Callable[[], int] | None = None,
+    look_every: float = LOOK_EVERY,
 ) -> AsyncIterator[OpenStore]:
     """Open for writing; on leaving, what is waiting is carried out and the connections are closed.
 
-    `own` is the organisation whose messages are outbound, `origin` the name of its log. `alarm` and `fatal` are called
+    `look_every` is in seconds. `own` is the organisation whose messages are outbound, `origin` the name of its log. `alarm` and `fatal` are called
     in the writer's thread too. Raises SchemaError, SqliteVersionError, StoreUnavailableError, LogInconsistentError
     (another log's database).
     """
@@ -132,9 +134,23 @@ async def open_store(
         reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=vault)
         stack.push_async_callback(asyncio.to_thread, reader.close)
         room = Room(free=free or (lambda: shutil.disk_usage(path.parent).free), floor=floor)
-        writer = Writer(engine, begin=begin, handle=handle, finish=finish, room=room, fatal=fatal)
-        stack.push_async_callback(asyncio.to_thread, writer.close)
         comparison = RowComparison(path, mac=mac, seal=seal, vault=vault)
+
+        def foreign() -> None:
+            seal.tell_foreign()
+            comparison.run()
+
+        writer = Writer(
+            engine,
+            begin=begin,
+            handle=handle,
+            finish=finish,
+            room=room,
+            foreign=foreign,
+            fatal=fatal,
+            look_every=look_every,
+        )
+        stack.push_async_callback(asyncio.to_thread, writer.close)
         yield OpenStore(store=writer, read=_readers(reader, own), comparison=comparison, refusals=seal.refusals)
 
 

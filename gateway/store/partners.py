@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from gateway.core import deciding
+from gateway.core.alarms import AlarmCode
 from gateway.core.commands import AddBundle, PutPartner
 from gateway.core.errors import ConflictError
 from gateway.ports import Partner
@@ -25,7 +26,7 @@ from gateway.store.transaction import Transaction
 from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
 
-UNREADABLE: Final = "bundle-unreadable"
+UNREADABLE: Final[AlarmCode] = "bundle-unreadable"
 
 
 def put_partner(tx: Transaction, put: PutPartner) -> None:

@@ -16,7 +16,7 @@ import hmac
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,14 +26,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import LargeBinary, Table
 
 from gateway.core import deciding
+from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.deciding import Key, RefusedRow
 from gateway.store.cells import as_blob
 
-Alarm = Callable[[str, Mapping[str, str]], None]
-"""Called with a code and details that hold no personal value; MUST return at once and may be called in any thread."""
-
-TAMPERED: Final = "row-tampered"  # alarm: the mac fails
-NOT_AS_LOGGED: Final = "row-not-as-logged"  # alarm: the mac holds, and the log says otherwise
+TAMPERED: Final[AlarmCode] = "row-tampered"  # alarm: the mac fails
+NOT_AS_LOGGED: Final[AlarmCode] = "row-not-as-logged"  # alarm: the mac holds, and the log says otherwise
+FOREIGN_WRITE: Final[AlarmCode] = "foreign-write"  # alarm: somebody else wrote to the database
+DATABASE: Final = "database"  # the `outcome` of its entry, where that of a refused row names a table
 MAC: Final = "row.mac"  # causes, as an entry of the log names them
 OTHER: Final = "row.other"
 MISSING: Final = "row.missing"
@@ -41,6 +41,7 @@ UNKNOWN: Final = "row.unknown"
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {"partner": ("verified_by",), "intention": ("by",)}  # encrypted at rest
 _ENCRYPTED: Final = "aes:"  # begins such a cell; one of before 0006 is in the clear until the database is next opened
 _NONCE: Final = 12
+FOREIGN: Final = "write.foreign"
 REMEMBERED: Final = 10_000  # alarms that are not raised again; about 1 MB
 
 
@@ -180,13 +181,18 @@ class RowSeal:
             org = named.get(known.org) if known and known.org else None
             self.refusals.add(RefusedRow(table=str(table.name), cause=cause, org=org if isinstance(org, str) else None))
 
-    def tell(self, code: str, details: Mapping[str, str], *about: object) -> bool:
+    def tell(self, code: AlarmCode, details: Mapping[str, str], *about: object) -> bool:
         """Raise the alarm, once in the life of this process for one code and what it is `about`: damage is read often.
         Answers whether it was raised."""
         if not self._told.first(hashlib.sha256(encode([code, *about])).digest()):
             return False
         self.alarm(code, details)
         return True
+
+    def tell_foreign(self) -> None:
+        """Tell that somebody else wrote to the database while this process had it open; every time."""
+        self.alarm(FOREIGN_WRITE, {"table": DATABASE})
+        self.refusals.add(RefusedRow(table=DATABASE, cause=FOREIGN, org=None))
 
     # --- what the log says of rows that were found otherwise
 

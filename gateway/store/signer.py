@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from gateway.tlog.checkpoint import Checkpoint
 from gateway.tlog.entry import leaf_hash
 from gateway.tlog.errors import TreeError
 from gateway.tlog.merkle import Frontier
+from keys.sources.durable import replace_file
 
 _PAGE: Final = 1_000  # rows held at a time
 
@@ -90,18 +90,7 @@ class LogSigner:
     def _remember(self, tree: Frontier) -> None:
         """Replace the memory in one step, on the disk before it counts."""
         text = json.dumps({"origin": self._origin, "size": tree.size, "frontier": tree.to_bytes().hex()})
-        draft = self._memory.with_name(self._memory.name + ".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._memory)
-        folder = os.open(self._memory.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._memory, text.encode("ascii"))
 
 
 def recall(memory: Path, origin: str) -> Frontier:

@@ -110,6 +110,16 @@ def empty_wal(connection: Any) -> bool:
         cursor.close()
 
 
+def data_version(connection: Any) -> int:
+    """A number that another one follows as soon as any other connection has committed something; `connection` is the
+    driver's. What it committed itself does not count."""
+    cursor = connection.cursor()
+    try:
+        return int(cursor.execute("PRAGMA data_version").fetchone()[0])
+    finally:
+        cursor.close()
+
+
 def snapshot(database: Path, to: Path) -> None:
     """Copy one state of the database into the file `to`, beside whoever writes: one step, and one file (no WAL)."""
     check_version(sqlite_version())

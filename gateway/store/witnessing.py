@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, column, func, select, update, values
 
 from gateway.core.errors import RowTamperedError
 from gateway.core.witnessing import CosignatureRow, KeepConflict, KeepCosignatures, KeepProof, Remember
@@ -96,15 +96,19 @@ class StoredWitnesses:
         mine = select(cosignature).where(cosignature.c.size == size).order_by(cosignature.c.witness)
         return tuple(map(_cosignature, await self._reader.rows(mine)))
 
-    async def cosigners(self, below: int | None, limit: int) -> tuple[CosignatureRow, ...]:
-        newest = select(cosignature).order_by(cosignature.c.size.desc(), cosignature.c.witness).limit(limit)
-        if below is not None:
-            newest = newest.where(cosignature.c.size < below)
-        return tuple(map(_cosignature, await self._reader.rows(newest)))
+    async def newest_cosigned(self, witnesses: Collection[str], at_most: int | None) -> Mapping[str, int]:
+        if not witnesses:
+            return {}
+        # One step into the index for each key; `max` over a group, or over IN, would read every cosignature of each.
+        asked = values(column("witness", Text), name="asked").data([(key,) for key in sorted(witnesses)]).cte("asked")
+        largest = select(func.max(cosignature.c.size)).where(cosignature.c.witness == asked.c.witness)
+        if at_most is not None:
+            largest = largest.where(cosignature.c.size <= at_most)
+        rows = await self._reader.rows(select(asked.c.witness, largest.scalar_subquery().label("size")))
+        return {row["witness"]: row["size"] for row in rows if row["size"] is not None}
 
     async def last_cosigned(self, witnesses: Collection[str]) -> int:
-        largest = select(func.max(cosignature.c.size).label("size")).where(cosignature.c.witness.in_(witnesses))
-        return (await self._reader.rows(largest))[0]["size"] or 0
+        return max((await self.newest_cosigned(witnesses, None)).values(), default=0)
 
     async def first_above(self, size: int) -> SignedCheckpoint | None:
         rows = await self._reader.rows(

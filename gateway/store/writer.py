@@ -5,6 +5,9 @@ their futures resolve after the COMMIT. No handler is known here, and no table.
 
 What a caller may rely on: an answer means durable; answers and entries follow the order of arrival; a caller that goes
 away leaves nothing open. What stops the writer for good: a COMMIT whose outcome nobody knows.
+
+Nobody else writes while this connection is open. Where somebody did, `foreign` looks what, before the next transaction or
+within a second; nothing that was decided before that is written: its caller decides again.
 """
 
 from __future__ import annotations
@@ -22,14 +25,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.commands import Command
-from gateway.core.errors import BusyError, SafehandError
-from gateway.store.sqlite import DISK_FULL, empty_wal, error_name
+from gateway.core.errors import BusyError, SafehandError, StoreChangedError
+from gateway.store.sqlite import DISK_FULL, data_version, empty_wal, error_name
 from gateway.store.transaction import AtIndex, Transaction
 
 R = TypeVar("R")
 
 BATCH: Final = 100
 WAITING: Final = 1_000
+LOOK_EVERY: Final = 1.0  # seconds without a command, between two looks whether somebody else wrote
 
 Fatal = Callable[[BaseException], None]
 """Called once, in the writer's thread, when the process must stop and read its state again."""
@@ -39,6 +43,10 @@ class WriterStoppedError(SafehandError):
     """The writer was closed, or stopped because it does not know what was committed."""
 
     code = "store.stopped"
+
+
+class _ForeignWriteError(Exception):
+    """Somebody else committed something since the last transaction."""
 
 
 class _CommitUnknownError(Exception):
@@ -79,14 +87,19 @@ class Writer:
         handle: Callable[[Transaction, Command[Any]], object],
         finish: Callable[[Transaction], None],
         room: Room,
+        foreign: Callable[[], None],
         fatal: Fatal,
         waiting: int = WAITING,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         self._connection = engine.connect()
         self._begin = begin
         self._handle = handle
         self._finish = finish
         self._room = room
+        self._foreign = foreign
+        self._look_every = look_every
+        self._version = data_version(self._connection.connection.driver_connection)
         self._fatal = fatal
         self._scrub = False  # something was erased, and the write-ahead log not emptied since
         self._queue: queue.Queue[_Job | None] = queue.Queue(waiting)
@@ -142,7 +155,7 @@ class Writer:
     def _next_batch(self, waiting: deque[_Job]) -> Sequence[_Job]:
         """Return the longest run of waiting commands that touch different things, or nothing when closed and done."""
         if not waiting:
-            job = self._queue.get()
+            job = self._wait()
             if job is None:
                 return ()
             waiting.append(job)
@@ -163,6 +176,24 @@ class Writer:
             batch.append(job)
         return batch
 
+    def _wait(self) -> _Job | None:
+        while True:
+            try:
+                return self._queue.get(timeout=self._look_every)
+            except queue.Empty:
+                self._look()
+
+    def _look(self) -> bool:
+        """Where somebody else wrote, say so. False where that failed: it is tried again before anything is written."""
+        try:
+            version = data_version(self._connection.connection.driver_connection)
+            if version != self._version:
+                self._foreign()
+                self._version = version
+        except Exception:  # noqa: BLE001 - nothing is written before a look succeeds
+            return False
+        return True
+
     def _carry_out(self, batch: Sequence[_Job]) -> Sequence[_Outcome]:
         if self._room.free() < self._room.floor:
             return [_Outcome(error=BusyError("too little free space on the disk"))] * len(batch)
@@ -170,15 +201,26 @@ class Writer:
             return self._transact(batch)
         except _CommitUnknownError:
             raise
+        except _ForeignWriteError:
+            return self._after_foreign_write(batch)
         except Exception as error:  # noqa: BLE001 - swallows nothing: it answers the one command that is guilty
             if len(batch) > 1:
                 return [outcome for job in batch for outcome in self._carry_out([job])]
             return [_Outcome(error=_answerable(error))]
 
+    def _after_foreign_write(self, batch: Sequence[_Job]) -> Sequence[_Outcome]:
+        """What has happened already is kept; what was decided on what was read is decided again by whoever asked."""
+        looked = self._look()
+        settled = [job for job in batch if looked and job.command.settled]
+        outcomes = dict(zip(map(id, settled), self._carry_out(settled) if settled else (), strict=True))
+        refused = _Outcome(error=StoreChangedError("somebody else wrote to the database"))
+        return [outcomes.get(id(job), refused) for job in batch]
+
     def _transact(self, batch: Sequence[_Job]) -> Sequence[_Outcome]:
         """Carry out the batch in one transaction. Raises, with everything rolled back, where it cannot be whole."""
         transaction = self._connection.begin()
         try:
+            self._refuse_foreign_write()
             tx = self._begin(self._connection)
             answers = self._answers(tx, batch)
         except BaseException:
@@ -197,6 +239,10 @@ class Writer:
             # What was erased must not lie in the write-ahead log; where a reader is in the way, after the next commit.
             self._scrub = not empty_wal(self._connection.connection.driver_connection)
         return [_outcome(answer) for answer in answers]
+
+    def _refuse_foreign_write(self) -> None:
+        if data_version(self._connection.connection.driver_connection) != self._version:
+            raise _ForeignWriteError
 
     def _answers(self, tx: Transaction, batch: Sequence[_Job]) -> Sequence[object]:
         answers: list[object] = []

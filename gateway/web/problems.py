@@ -26,6 +26,7 @@ from gateway.core.errors import (
     ReceiptRejectedError,
     RowTamperedError,
     SafehandError,
+    StoreChangedError,
     SubmissionRefusedError,
 )
 from gateway.core.halves import HalvesMovedError
@@ -70,6 +71,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     (BusyError, 503, EXIT_TEMPORARY, "Too much at once: try again"),
     (NotYetError, 503, EXIT_TEMPORARY, "Not possible yet: try again"),
     (HalvesMovedError, 503, EXIT_TEMPORARY, "Other halves of acts came between: try again"),
+    (StoreChangedError, 503, EXIT_TEMPORARY, "Somebody else wrote to the database: compared with the log, try again"),
     (HeadsMovedError, 503, EXIT_TEMPORARY, "The agreement changed meanwhile: try again"),
     ("store.stopped", 503, EXIT_TEMPORARY, "The gateway is stopping: try again"),
     (LogInconsistentError, 500, EXIT_INTEGRITY, "The exchange log is not what was written"),

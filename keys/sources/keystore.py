@@ -19,6 +19,8 @@ import hashlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from keys import base64url, suite
 from keys.errors import Base64Error, KeyFormatError, KeystoreError
 from keys.key import Ed25519Secret, MlDsa65Secret, XWingSecret
 from keys.keyset import SYMMETRIC_SIZE, KeySet, StoredKey
+from keys.sources.durable import UnsyncedError, create_file, replace_file
 
 FILE_LIMIT = 1024 * 1024  # bytes: some thousand keys
 PASSPHRASE_LIMIT = 1024  # bytes
@@ -78,16 +81,11 @@ class KeystoreFile:
     def create(self, keys: KeySet) -> None:
         """Write a new file with mode 0600. Raises KeystoreError `keystore.exists`."""
         data = _lock(keys, self._passphrase, self._cost)
-        temporary = _write_beside(self._path, data)
-        try:
-            os.link(temporary, self._path)  # unlike a rename, it refuses what is there
-        except FileExistsError:
-            raise _refused(self._path, "keystore.exists", "exists and is not overwritten") from None
-        except OSError as error:
-            raise _refused(self._path, "keystore.io", "cannot be written") from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(self._path)
+        with _writing(self._path):
+            try:
+                create_file(self._path, data)
+            except FileExistsError:
+                raise _refused(self._path, "keystore.exists", "exists and is not overwritten") from None
 
     def load(self) -> KeySet:
         """Return the keys. Raises KeystoreError: `keystore.absent`, `keystore.permissions`, `keystore.malformed`
@@ -104,13 +102,9 @@ class KeystoreFile:
         The present one must open, so that a mistyped passphrase cannot lock keys away. Callers keep to one writer.
         """
         self.load()
-        temporary = _write_beside(self._path, _lock(keys, self._passphrase, self._cost))
-        try:
-            temporary.replace(self._path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise _refused(self._path, "keystore.io", "cannot be replaced") from error
-        _sync_folder(self._path)
+        data = _lock(keys, self._passphrase, self._cost)
+        with _writing(self._path):
+            replace_file(self._path, data)
 
 
 def read_passphrase(path: Path) -> bytes:
@@ -266,33 +260,11 @@ def _check_private(path: Path, status: os.stat_result) -> None:
         raise _refused(path, "keystore.permissions", "is open to its group or to others: chmod 600 it")
 
 
-def _write_beside(path: Path, data: bytes) -> Path:
-    """Return a new private file in the same folder, its bytes on disk. Its name is fixed, so that what a crash left
-    behind, perhaps with keys since destroyed, goes at the next write."""
-    temporary = path.with_name(f".{path.name}.new")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _refused(path, "keystore.io", "cannot be written") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _refused(path, "keystore.io", "cannot be written") from error
-    return temporary
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the new name survive a crash too."""
-    try:
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
+        yield
+    except UnsyncedError as error:
         raise _refused(path, "keystore.io", "is written, but its folder is not on disk") from error
+    except OSError as error:
+        raise _refused(path, "keystore.io", "cannot be written") from error

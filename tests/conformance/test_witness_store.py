@@ -112,10 +112,15 @@ async def test_the_first_cosignature_of_a_size_and_witness_stays(subject: Subjec
     assert await subject.witnesses.cosignatures(5) == (first,)
 
 
-async def test_the_newest_cosigners_come_first(subject: Subject) -> None:
-    await keep(subject, cosigned(5, "a"), cosigned(7, "b"), cosigned(7, "a"), cosigned(9, "b"))
-    assert await subject.witnesses.cosigners(None, 3) == (cosigned(9, "b"), cosigned(7, "a"), cosigned(7, "b"))
-    assert await subject.witnesses.cosigners(7, 3) == (cosigned(5, "a"),)
+async def test_the_newest_cosignature_of_each_key_is_found_up_to_a_size(subject: Subject) -> None:
+    await keep(subject, cosigned(5, "a"), cosigned(7, "b"), cosigned(7, "a"), cosigned(9, "b"), cosigned(11, "c"))
+    newest = subject.witnesses.newest_cosigned
+    assert await newest({"a", "b", "nobody"}, None) == {"a": 7, "b": 9}
+    assert await newest({"a", "b"}, 8) == {"a": 7, "b": 7}
+    assert await newest({"a", "b"}, 7) == {"a": 7, "b": 7}
+    assert await newest({"a", "b"}, 6) == {"a": 5}
+    assert await newest({"a", "b"}, 4) == {}
+    assert await newest(set(), None) == {}
 
 
 async def test_the_last_size_of_a_witness_is_that_of_any_of_its_keys(subject: Subject) -> None:

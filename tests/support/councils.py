@@ -36,7 +36,7 @@ from tests.support.exchange import Gateway, Town, Wire
 from tests.support.keys import NOW, ed25519, make_origin, seed
 from tests.support.memory import Clock, Entropy, Memory
 from tests.support.messages import A, B, bundle_of, ring_of, submission
-from tests.support.store import good_signature
+from tests.support.store import SELDOM, good_signature
 
 OWN_LOG = make_origin(A)
 
@@ -154,6 +154,7 @@ async def open_councils(folder: Path) -> AsyncIterator[Town]:
                     alarm=lambda name, _, council=council: council.alarms.append(name),
                     fatal=lambda error: None,
                     floor=0,
+                    look_every=SELDOM,
                 )
             )
             gateways[org] = council

@@ -14,7 +14,7 @@ from keys.fingerprint import to_words
 from tests.support.exchange import Gateway
 from tests.support.keys import make_origin
 from tests.support.messages import bundle_of
-from tests.support.store import KEYS, Alarms
+from tests.support.store import KEYS, SELDOM, Alarms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,18 @@ class OnDisk:
 
 
 @asynccontextmanager
-async def on_disk(gateway: Gateway, path: Path) -> AsyncIterator[OnDisk]:
+async def on_disk(gateway: Gateway, path: Path, *, look_every: float = SELDOM) -> AsyncIterator[OnDisk]:
     """Open the migrated database at `path` for this gateway; what it holds in memory is not carried over."""
     alarms = Alarms()
     async with open_store(
-        path, own=gateway.own, origin=make_origin(gateway.own), keys=KEYS, alarm=alarms, fatal=_raise, floor=0
+        path,
+        own=gateway.own,
+        origin=make_origin(gateway.own),
+        keys=KEYS,
+        alarm=alarms,
+        fatal=_raise,
+        floor=0,
+        look_every=look_every,
     ) as opened:
         read = opened.read
         exchange = replace(

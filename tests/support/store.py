@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 
@@ -355,12 +355,22 @@ class Lab:
     fatal: list[BaseException]
 
 
+SELDOM: Final = 3600.0  # seconds: what a test tampers with is found at the next write, whatever the machine's speed
+
+
 @asynccontextmanager
 async def open_lab(path: Path, *, agreement: bool = True, floor: int = 0) -> AsyncIterator[Lab]:
     """Open a store on the migrated database at `path`."""
     alarms, fatal = Alarms(), list[BaseException]()
     async with open_store(
-        path, own=OWN, origin=ORIGIN, keys=KEYS, alarm=alarms, fatal=fatal.append, floor=floor
+        path,
+        own=OWN,
+        origin=ORIGIN,
+        keys=KEYS,
+        alarm=alarms,
+        fatal=fatal.append,
+        floor=floor,
+        look_every=SELDOM,
     ) as opened:
         if agreement:
             await opened.store.write(make_event())

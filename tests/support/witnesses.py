@@ -73,9 +73,12 @@ class MemoryWitnesses:
         rows = [row for row in self.memory.cosigned.values() if row.size == size]
         return tuple(sorted(rows, key=lambda row: row.witness))
 
-    async def cosigners(self, below: int | None, limit: int) -> tuple[CosignatureRow, ...]:
-        rows = [row for row in self.memory.cosigned.values() if below is None or row.size < below]
-        return tuple(sorted(rows, key=lambda row: (-row.size, row.witness))[:limit])
+    async def newest_cosigned(self, witnesses: Collection[str], at_most: int | None) -> Mapping[str, int]:
+        largest: dict[str, int] = {}
+        for row in self.memory.cosigned.values():
+            if row.witness in witnesses and (at_most is None or row.size <= at_most):
+                largest[row.witness] = max(row.size, largest.get(row.witness, 0))
+        return largest
 
     async def last_cosigned(self, witnesses: Collection[str]) -> int:
         return max((row.size for row in self.memory.cosigned.values() if row.witness in witnesses), default=0)

@@ -224,7 +224,7 @@ async def test_two_keys_of_one_witness_are_one_witness() -> None:
     assert (await standing(a)).size == 0
 
 
-async def test_the_quorum_is_found_however_many_sizes_were_cosigned_by_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_quorum_is_found_however_many_sizes_were_cosigned_by_too_few() -> None:
     a, *_ = make_circle("la-207", "la-850", "la-310", "la-311")
     await grow(a, 2)
     await round_of(a)
@@ -232,7 +232,6 @@ async def test_the_quorum_is_found_however_many_sizes_were_cosigned_by_too_few(m
     for _ in range(30):
         await grow(a)
         await round_of(a)
-    monkeypatch.setattr(quorum, "_PAGE", 4)
     assert (await standing(a)).size == 2
 
 

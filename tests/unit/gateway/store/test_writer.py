@@ -6,22 +6,23 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pysqlite3.dbapi2 as pysqlite3
 import pytest
 from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from gateway.core.commands import Command
-from gateway.core.errors import BusyError, ConflictError
+from gateway.core.errors import BusyError, ConflictError, StoreChangedError
 from gateway.store import schema
 from gateway.store.migrations import upgrade
 from gateway.store.rows import RowSeal
-from gateway.store.sqlite import DISK_FULL, reader_engine, writer_engine
+from gateway.store.sqlite import DISK_FULL, empty_wal, reader_engine, writer_engine
 from gateway.store.transaction import Transaction
 from gateway.store.vault import Vault
 from gateway.store.writer import BATCH, Room, Writer, WriterStoppedError
@@ -48,6 +49,7 @@ class Bench:
     path: Path
     engine: Engine
     writer: Writer
+    looks: list[str]
     batches: list[list[str]] = field(default_factory=list)
     fatal: list[BaseException] = field(default_factory=list)
 
@@ -57,11 +59,24 @@ class Bench:
 
 
 @contextmanager
-def bench(path: Path, *, waiting: int = 1_000, free: Callable[[], int] = lambda: 10) -> Iterator[Bench]:
+def bench(
+    path: Path,
+    *,
+    waiting: int = 1_000,
+    free: Callable[[], int] = lambda: 10,
+    foreign: Callable[[], None] = lambda: None,
+    look_every: float = 3600,
+) -> Iterator[Bench]:
     upgrade(path)
     engine = writer_engine(path)
     batches: list[list[str]] = []
     fatal: list[BaseException] = []
+
+    looks: list[str] = []
+
+    def look() -> None:
+        looks.append("somebody else wrote")
+        foreign()
 
     def begin(connection: Any) -> Transaction:
         batches.append([])
@@ -83,11 +98,13 @@ def bench(path: Path, *, waiting: int = 1_000, free: Callable[[], int] = lambda:
         handle=handle,
         finish=lambda tx: tx.flush(),
         room=Room(free=free, floor=5),
+        foreign=look,
+        look_every=look_every,
         fatal=fatal.append,
         waiting=waiting,
     )
     try:
-        yield Bench(path=path, engine=engine, writer=writer, batches=batches, fatal=fatal)
+        yield Bench(path=path, engine=engine, writer=writer, looks=looks, batches=batches, fatal=fatal)
     finally:
         writer.close()
         engine.dispose()
@@ -295,3 +312,83 @@ def test_a_disk_that_is_full_inside_a_transaction_refuses_and_goes_on(tmp_path: 
         with bed.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 100000")
         assert bed.writer.submit(Put(key=blob)).result(10) == blob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled(Put):
+    """As `Put`, of what has happened already."""
+
+    settled: ClassVar[bool] = True
+
+
+def write_beside(path: Path) -> None:
+    """What an administrator's own connection commits."""
+    with closing(pysqlite3.connect(path)) as other, other:
+        other.execute("INSERT INTO command VALUES ('other', '', x'', x'')")
+
+
+def test_what_it_writes_itself_is_nobody_else(tmp_path: Path) -> None:
+    with bench(tmp_path / "db", look_every=0.01) as bed:
+        for number in range(20):
+            bed.writer.submit(Put(key=f"k{number}")).result(10)
+        with reader_engine(bed.path).connect() as connection:
+            connection.execute(select(schema.command.c.client)).all()
+        assert empty_wal(bed.engine.raw_connection().driver_connection)
+        bed.writer.submit(Put(key="last")).result(10)
+        assert bed.looks == []
+
+
+def test_after_somebody_else_wrote_only_what_had_happened_already_is_kept(tmp_path: Path) -> None:
+    with bench(tmp_path / "db") as bed:
+        bed.writer.submit(Put(key="before")).result(10)
+        write_beside(bed.path)
+        decided, settled = bed.writer.submit(Put(key="decided")), bed.writer.submit(Settled(key="settled"))
+        with pytest.raises(StoreChangedError):
+            decided.result(10)
+        assert settled.result(10) == "settled"
+        assert bed.looks == ["somebody else wrote"]
+        assert bed.writer.submit(Put(key="decided again")).result(10) == "decided again"
+        assert set(bed.rows()) == {"before", "other", "settled", "decided again"}
+        assert bed.looks == ["somebody else wrote"]
+
+
+def test_of_one_batch_each_command_is_told_what_became_of_it(tmp_path: Path) -> None:
+    with bench(tmp_path / "db") as bed:
+        with occupied(bed.writer):
+            waiting = [
+                bed.writer.submit(kind(key=f"{kind.__name__}{number}"))
+                for number in range(2)
+                for kind in (Put, Settled)
+            ]
+            waiting_else = threading.Thread(target=write_beside, args=(bed.path,))
+            waiting_else.start()
+        waiting_else.join(10)
+        outcomes = [future.exception(10) for future in waiting]
+        assert outcomes[1] is outcomes[3] is None
+        # the other connection got its turn before or after this batch: then there was nothing to refuse
+        refused = [outcome for outcome in (outcomes[0], outcomes[2]) if outcome is not None]
+        assert len(refused) in (0, 2)
+        assert all(isinstance(outcome, StoreChangedError) for outcome in refused)
+
+
+def test_nothing_is_written_before_a_look_succeeds(tmp_path: Path) -> None:
+    def fails() -> None:
+        if len(bed.looks) < 3:
+            raise RuntimeError("the disk is away")
+
+    with bench(tmp_path / "db", foreign=fails) as bed:
+        write_beside(bed.path)
+        for number in range(3):
+            with pytest.raises(StoreChangedError):
+                bed.writer.submit(Settled(key=f"k{number}") if number < 2 else Put(key="k2")).result(10)
+        assert bed.rows() == ["other"]
+        assert bed.writer.submit(Put(key="at last")).result(10) == "at last"
+
+
+def test_a_write_by_somebody_else_is_noticed_without_a_command(tmp_path: Path) -> None:
+    looked = threading.Event()
+    with bench(tmp_path / "db", foreign=looked.set, look_every=0.01) as bed:
+        write_beside(bed.path)
+        assert looked.wait(10)
+        bed.writer.submit(Put(key="next")).result(10)
+        assert bed.looks == ["somebody else wrote"]
