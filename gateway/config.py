@@ -97,6 +97,7 @@ class Webhook:
 
 
 HOLD_AFTER_HOURS: Final = 4
+_HOLD_AFTER_LIMIT: Final = 8_760  # a year
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +194,8 @@ def settings_from(values: Mapping[str, Any], *, file: str) -> Settings:
     if not is_organisation(org):
         raise top.fault("org", "must be lower-case letters, digits and inner hyphens, at most 63")
     name = top.text("name")
-    if len(name) > _NAME_LIMIT:
-        raise top.fault("name", f"must have at most {_NAME_LIMIT} characters")
+    if len(name) > _NAME_LIMIT or not name.strip():
+        raise top.fault("name", f"must have 1 to {_NAME_LIMIT} characters, and not only spaces")
     certificate, key = _tls(top.optional_table("tls"))
     allowed_private, ca_file = _partners(top.optional_table("partners"))
     settings = Settings(
@@ -407,6 +408,8 @@ def _witnesses(table: Table | None) -> WitnessSettings:
         if not is_organisation(org):
             raise fault(table.file, f"{join(table.key, 'without')}[{index}]", "must be an organisation id")
     hours = table.optional_whole("hold_after_hours", least=1)
+    if hours is not None and hours > _HOLD_AFTER_LIMIT:
+        raise table.fault("hold_after_hours", f"must be at most {_HOLD_AFTER_LIMIT}")
     table.done()
     return WitnessSettings(
         further=further, without=without, hold_after_hours=HOLD_AFTER_HOURS if hours is None else hours
@@ -430,7 +433,15 @@ def _network(text: str, place: str, file: str) -> Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise fault(file, place, "must be an IP address, or a network such as 10.20.0.0/16") from None
+        raise fault(file, place, _network_rule(text)) from None
+
+
+def _network_rule(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return "must be an IP address, or a network such as 10.20.0.0/16"
+    return "has bits beyond its length: 10.20.0.0/16, not 10.20.3.4/16"
 
 
 _API_LIMITS: Final[Mapping[str, int]] = {

@@ -108,7 +108,10 @@ class Home:
         try:
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise HomeError(f"{self.lock}: cannot be opened ({error.strerror})") from error
+            raise HomeError(
+                f"{self.lock}: cannot be opened ({error.strerror}): "
+                "the folder must be there, and the account that runs the gateway must be able to write it"
+            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -47,6 +47,7 @@ from gateway.clock import ClockWatch, watch
 from gateway.config import Settings, is_loopback
 from gateway.core.commands import ReleaseLeases
 from gateway.core.errors import BusyError, LogInconsistentError, SafehandError
+from gateway.core.message import CLOCK_SKEW
 from gateway.expiries import Told
 from gateway.home import Home, HomeError
 from gateway.jobs import Job, Jobs
@@ -117,7 +118,8 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
             missing = running.keys.ring().missing(int(now_utc().timestamp()))
             if missing:
                 roles = ", ".join(role.value for role in missing)
-                raise NotReadyError(f"no active key for {roles}: safehand keys request, root sign, keys publish")
+                why = await _behind(running.exchange) or "safehand keys request, root sign, keys publish"
+                raise NotReadyError(f"no active key for {roles}: {why}")
             if running.keys.ring().log(int(now_utc().timestamp())).origin != running.settings.log_origin:
                 raise NotReadyError("no active key for this epoch of the log: keys request, root sign, keys publish")
             # Whoever was killed here held leases that nobody else will end: this process alone has the home.
@@ -130,6 +132,15 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
         raise SafehandError("the writer stopped because the outcome of a commit is unknown: start again") from failures[
             0
         ]
+
+
+async def _behind(exchange: Exchange) -> str | None:
+    """What to do first where the clock is behind the newest entry of the log: then keys only seem not to be in force."""
+    now = exchange.clock()
+    behind = (await exchange.overview.standing(now)).log_at - int(now.timestamp())
+    if behind <= CLOCK_SKEW:
+        return None
+    return f"the clock is {timedelta(seconds=behind)} behind the newest entry of the log: set it, keep it by NTP, start again"
 
 
 def _use_all_descriptors() -> None:

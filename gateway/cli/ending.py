@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.web.problems import Problem
 
 _OURS = ("contracts", "keys", "adapters", "gateway")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # told where a file is written, which names no file
 _JSON = "safehand.json"  # in the meta of the context, which all commands of one call share
 
 
@@ -97,6 +98,8 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, OSError) and error.filename is not None:
         name = os.fsencode(error.filename).decode("utf-8", "replace")
         return _usage(f"{name}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return _usage(f"{os.strerror(error.errno)}: make room, then do it again")
     fault = fault_of(error)
     return replace(fault, detail=f"{fault.detail} at {_place(error)}")
 

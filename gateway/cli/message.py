@@ -59,8 +59,15 @@ def send(context: click.Context, /, file: Any, ctf: bool, extra: Path | None, as
             name: said[name] for name in ("agreement", "thread", "replaces", "on_behalf_of", "partner_for", "key", "by")
         },
     }
+    from gateway.summaries import moment
+
     answer = perform(context, "send", {k: v for k, v in arguments.items() if v is not None})
-    show_json(answer) if as_json else show_pairs(answer)
+    if as_json:
+        show_json(answer)
+    else:
+        agreed = answer["agreement"]
+        shown = {"agreement": f"{agreed['id']} version {agreed['version']}", "expires_at": moment(answer["expires_at"])}
+        show_pairs(answer | shown)
 
 
 def _from_ctf(context: click.Context, data: bytes, said: dict[str, Any]) -> bytes:

@@ -6,6 +6,8 @@ place that knows `pysqlite3`, which carries its own and is given to SQLAlchemy. 
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ LAST_AFFECTED: Final = (3, 51, 2)
 BUSY_TIMEOUT_MS: Final = 10_000
 SCRUB_TIMEOUT_MS: Final = 500  # nothing is written meanwhile
 DISK_FULL: Final = "SQLITE_FULL"
+NO_ROOM: Final = 1024 * 1024  # bytes: with less SQLite cannot so much as open a database that is written in WAL mode
 
 _COMMON: Final = (f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}", "PRAGMA foreign_keys = ON")
 # FULL always: NORMAL lost acknowledged messages in most simulated power cuts and gains nothing once batched (log B1).
@@ -138,9 +141,21 @@ def opening(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
     except DBAPIError as error:
-        raise StoreUnavailableError(f"{path} cannot be opened: {error.orig}") from error
+        raise StoreUnavailableError(f"{path} cannot be opened: {error.orig}{_mend(path)}") from error
     except pysqlite3.Error as error:
-        raise StoreUnavailableError(f"{path} cannot be opened: {error}") from error
+        raise StoreUnavailableError(f"{path} cannot be opened: {error}{_mend(path)}") from error
+
+
+def _mend(path: Path) -> str:
+    """What SQLite's own words do not say: that the disk is full, or that the folder cannot be written."""
+    try:
+        if shutil.disk_usage(path.parent).free < NO_ROOM:
+            return ": the disk is full: make room"
+        if not os.access(path.parent, os.W_OK):
+            return f": {path.parent} cannot be written: look at its owner, and how it is mounted"
+    except OSError:
+        return ""
+    return ""
 
 
 def _set_up(engine: Engine, pragmas: tuple[str, ...], *, begin: str) -> None:

@@ -267,4 +267,4 @@ def _writing(path: Path) -> Iterator[None]:
     except UnsyncedError as error:
         raise _refused(path, "keystore.io", "is written, but its folder is not on disk") from error
     except OSError as error:
-        raise _refused(path, "keystore.io", "cannot be written") from error
+        raise _refused(path, "keystore.io", f"cannot be written ({error.strerror})") from error

@@ -147,3 +147,8 @@ def test_signers_memory_that_cannot_be_read_is_no_fresh_start(operator: Operator
     child = operator.file("child.json", '{"child": {"upn": "P207000016049"}}')
     asked = operator.run("protect", "add", child, "--kind", "location", "--by", "Officer", home=copy)
     refused(asked, "log-signer: the signer's memory is unreadable", exit_code=3)
+
+
+def test_a_full_disk_is_told_where_an_answer_is_written(operator: Operator) -> None:
+    """`/dev/full` takes nothing."""
+    refused(operator.run("keys", "bundle", "--out", "/dev/full"), "No space left", "make room")

@@ -117,6 +117,7 @@ def replaced(key: str, value: str) -> str:
         ("org", '"-la"'),
         ("org", "207"),
         ("name", '""'),
+        ("name", '"   "'),
         ("name", f'"{"x" * 201}"'),
         ("name", '"a\\u0007"'),
         ("public_url", '"http://a.example"'),
@@ -148,6 +149,16 @@ def test_log_origin_is_a_name_that_a_signed_note_can_have(origin: str) -> None:
 def test_what_is_no_network_is_refused_by_its_place(network: str) -> None:
     text = f'{LEAST}[partners]\nallowed_private = ["127.0.0.1", "{network}"]'
     assert fault_of(text)[0] == "partners.allowed_private[1]"
+
+
+def test_a_network_with_bits_beyond_its_length_is_told_apart_from_what_is_none() -> None:
+    assert "bits beyond" in fault_of(f'{LEAST}[partners]\nallowed_private = ["10.0.0.1/8"]')[1]
+    assert "bits beyond" not in fault_of(f'{LEAST}[partners]\nallowed_private = ["10.0.0.0/33"]')[1]
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\n"])
+def test_lines_end_as_they_do_on_any_system(ending: str) -> None:
+    assert read(LEAST.replace("\n", ending)) == read(LEAST)
 
 
 @pytest.mark.parametrize("data", [b"org = ", b"\xff", b'org = "a"\norg = "b"', b"[org]"])
@@ -203,7 +214,7 @@ def all_settings(draw: st.DrawFn) -> Settings:
     networks = st.ip_addresses().map(ipaddress.ip_network)
     return Settings(
         org=org,
-        name=draw(_PLAIN),
+        name=draw(_PLAIN.filter(str.strip)),
         public_url=f"https://{draw(_LABEL)}.example:{draw(st.integers(1, 65_535))}",
         listen=(draw(st.sampled_from(["127.0.0.1", "::1", "gateway.internal"])), draw(st.integers(1, 65_535))),
         log_origin=draw(st.just(default_origin(org)) | _LABEL),
@@ -255,6 +266,7 @@ hold_after_hours = 12
         (f'keys = ["{WITNESS.vkey()} https://a.example", "{WITNESS.vkey()} https://b.example"]', "witnesses.keys"),
         ('without = ["No Organisation"]', "witnesses.without[0]"),
         ("hold_after_hours = 0", "witnesses.hold_after_hours"),
+        ("hold_after_hours = 8761", "witnesses.hold_after_hours"),
         ('hold_after_hours = "4"', "witnesses.hold_after_hours"),
         ("quorum = 1", "witnesses.quorum"),
     ],

@@ -50,7 +50,7 @@ def plainly(cosigned: Mapping[tuple[int, str], bool], needed: int) -> int:
     return max((size for size, count in counted.items() if count >= needed), default=0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     cosigned=st.dictionaries(
         st.tuples(st.integers(1, SIZES), st.sampled_from(WITNESSES)),

@@ -10,12 +10,14 @@ import pytest
 
 from gateway import auditing, backups, returning, serving
 from gateway.auditing import LogReport
+from gateway.core.commands import Record
 from gateway.home import Home
 from gateway.ports import Exchange
 from gateway.tlog.fsck import Problem
 from gateway.vitals import Vitals
 from gateway.worker import guarded
 from tests.support.exchange import make_town
+from tests.support.store import make_entry
 
 
 async def test_an_entry_altered_long_after_it_was_signed_is_told_by_its_index(
@@ -97,3 +99,13 @@ async def test_fault_while_returning_ends_nothing() -> None:
 
     async with asyncio.timeout(5):
         await serving._unless(asyncio.Event(), lambda: guarded("return", breaks))
+
+
+async def test_keys_that_only_seem_out_of_force_are_blamed_on_the_clock() -> None:
+    town = make_town()
+    await town.a.memory.write(Record(entry=make_entry(when=town.clock())))
+    assert await serving._behind(town.a.exchange) is None
+    town.clock.forward(days=-1)
+    told = await serving._behind(town.a.exchange)
+    assert told is not None
+    assert "the clock is 1 day, 0:00:00 behind the newest entry of the log" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def test_what_cannot_be_opened_is_said_to_be_so(tmp_path: Path) -> None:
 
     with pytest.raises(sqlite.StoreUnavailableError, match=r"db.sqlite cannot be opened: Permission denied"):
         raising(PermissionError(13, "Permission denied"))
+
+
+def test_sqlite_whose_disk_is_full_is_told_to_have_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "NO_ROOM", 1 << 62)
+    with (
+        pytest.raises(sqlite.StoreUnavailableError, match=r"disk I/O error: the disk is full: make room"),
+        sqlite.opening(tmp_path / "db.sqlite"),
+    ):
+        raise pysqlite3.OperationalError("disk I/O error")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with (
+        pytest.raises(sqlite.StoreUnavailableError, match=rf"open database file: {tmp_path} cannot be written"),
+        sqlite.opening(tmp_path / "db.sqlite"),
+    ):
+        raise pysqlite3.OperationalError("unable to open database file")
 
 
 def test_the_writer_is_durable_and_erases(tmp_path: Path) -> None:
