@@ -86,3 +86,13 @@ def verify(context: click.Context, org: str, words: str, by: str, alone: bool, a
         click.echo(f"{said['name']} is verified.")
     else:
         click.echo("The words are right. A second person must confirm with --by and another name.")
+
+
+@partner.command()
+@click.argument("org")
+@options.as_json
+@click.pass_context
+def retry(context: click.Context, org: str, as_json: bool) -> None:
+    """Try now what waits for ORG, whose gateway you know to be back: by itself a wait can last six hours."""
+    said = perform(context, "partner.retry", {"org": org})
+    show_json(said) if as_json else click.echo(f"{said['tried']} that waited for {said['org']} are tried now.")

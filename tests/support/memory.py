@@ -28,6 +28,7 @@ from tests.support import (
     outgoing,
     partners,
     protection,
+    retrying,
     rows,
     service,
     statements,
@@ -124,6 +125,7 @@ class Memory:
         **partners.HANDLERS,
         **agreement_events.HANDLERS,
         **protection.HANDLERS,
+        **retrying.HANDLERS,
         **witnesses.HANDLERS,
     }
 
