@@ -73,20 +73,17 @@ class Keys:
 
     home: Home
     gateway: KeySet = field(repr=False)
+    index: bytes = field(repr=False)
     bundles: tuple[KeyBundle, ...] = ()
-    _index: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, home: Home) -> Keys:
-        """Open the gateway keystore (argon2id: in a thread where there is a loop)."""
-        return cls(home=home, gateway=home.keystore("gateway").load())
-
-    def index(self) -> bytes:
-        """The key of search tags and lanes, whose keystore is opened when first needed: most commands never do. A server
-        asks before it serves (argon2id)."""
-        if self._index is None:
-            self._index = self.home.keystore("index").load().secrets["index"]
-        return self._index
+        """Open the gateway and index keystores (argon2id: in a thread where there is a loop)."""
+        return cls(
+            home=home,
+            gateway=home.keystore("gateway").load(),
+            index=home.keystore("index").load().secrets["index"],
+        )
 
     def ring(self) -> KeyRing:
         """The keys in force by the newest own bundle; raises NotReadyError where there is none."""
@@ -176,6 +173,8 @@ def _exchange(
     clock: Clock,
     look: Callable[[Exchange], Awaitable[bool]],
 ) -> Exchange:
+    index = keys.index
+
     def wake() -> None:
         for call in waker:
             call()
@@ -210,8 +209,8 @@ def _exchange(
         witness_settings=settings.witnesses,
         clock=clock,
         entropy=secrets.token_bytes,
-        tags=lambda body: child_tags(body, keys.index()),
-        lane_key=lambda thread, urgent: lane_tag(keys.index(), thread, urgent=urgent),
+        tags=lambda body: child_tags(body, index),
+        lane_key=lambda thread, urgent: lane_tag(index, thread, urgent=urgent),
         in_thread=in_thread,
         journal=Journal(org=settings.org, origin=settings.log_origin, entropy=secrets.token_bytes),
         asked={},

@@ -110,7 +110,6 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
         async with open_exchange(home, fatal, meters.alarmed(tell_alarm)) as opened:
             store = MeteredStore(opened.exchange.store, meters)
             running = replace(opened, exchange=replace(opened.exchange, store=store))
-            await asyncio.to_thread(running.keys.index)
             found = await compare_rows(running)  # before anything is served: a row put back must not be used once
             if found.log:
                 first = found.log[0]
