@@ -35,6 +35,7 @@ from gateway import (
     quorum,
     receipt_proofs,
     tokens,
+    witnessed,
 )
 from gateway.arguments import Arguments
 from gateway.core.erasure import AtEntry, OfMessage
@@ -305,6 +306,12 @@ async def partner_change(exchange: Exchange, given: Arguments) -> Any:
     return partner_line(partner) | {"confirmed": len(people)}
 
 
+async def partner_retry(exchange: Exchange, given: Arguments) -> Any:
+    """What waits for a partner is tried now: somebody knows that its gateway is back."""
+    org = given.organisation("org")
+    return {"org": org, "tried": await partners.retry(org, exchange)}
+
+
 async def keys_publish(exchange: Exchange, given: Arguments) -> Any:
     return bundle_line(await partners.publish(given.text("bundle").encode(), exchange, by=given.maybe("by")))
 
@@ -478,6 +485,13 @@ async def log_erase(exchange: Exchange, given: Arguments) -> Any:
     return {"entries": await erasure.erase(what, given.text("reason"), exchange, by=given.text("by"))}
 
 
+async def log_cosign(exchange: Exchange, _: Arguments) -> Any:
+    """The log as it stands, signed and shown to every witness now; how far they vouch for it then."""
+    await exchange.sign_log()
+    await witnessed.Rounds(exchange).round()
+    return await _log_standing(exchange) | {"size": (await exchange.overview.counts())["log.size"]}
+
+
 async def log_export(exchange: Exchange, given: Arguments) -> Any:
     """The leave to export: the command that asked writes the files."""
     allowed = await proving.allow_export(exchange, openings=given.flag("openings"), by=given.maybe("by"))
@@ -535,12 +549,14 @@ WRITING: Mapping[str, Act] = {
     "keys.destroy": keys_destroy,
     "log.erase": log_erase,
     "keys.publish": keys_publish,
+    "log.cosign": log_cosign,
     "log.export": log_export,
     "log.prove": log_prove,
     "message.cancel": message_cancel,
     "message.resend": message_resend,
     "partner.add": partner_add,
     "partner.change": partner_change,
+    "partner.retry": partner_retry,
     "partner.verify": partner_verify,
     "protect.add": protect_add,
     "protect.remove": protect_remove,

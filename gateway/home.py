@@ -2,6 +2,8 @@
 
 `config.toml` (no secret), `secrets/` (0700: keystores, passphrases, TLS), `data/` (database, lock, the log signer's memory),
 `run/` (the admin socket). `root.keystore` never lies here: `serve` refuses to start beside one.
+
+Every command knows its home: what reads settings and keystores is imported where it is needed, inside the functions.
 """
 
 from __future__ import annotations
@@ -15,18 +17,20 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from contracts.errors import ContractError
-from gateway.config import Settings, Webhook, read_settings, write_settings
 from gateway.core.errors import BusyError, SafehandError
-from gateway.core.webhook import read_secret
 from keys.errors import KeystoreError
-from keys.key import Kid
-from keys.keyset import SYMMETRIC_SIZE, KeySet
 from keys.sources.durable import create_file, remove_file, replace_file
-from keys.sources.keystore import KeystoreFile, read_passphrase
+
+if TYPE_CHECKING:
+    from gateway.config import Settings, Webhook
+    from keys.key import Kid
+    from keys.keyset import KeySet
+    from keys.sources.keystore import KeystoreFile
 
 _LOG_ORIGIN = re.compile(r"^log_origin[ \t]*=.*$", re.MULTILINE)
 _PASSPHRASE_BYTES = 32
@@ -78,6 +82,8 @@ class Home:
 
     def settings(self) -> Settings:
         """Read `config.toml`; raises HomeError, naming file, key and rule."""
+        from gateway.config import read_settings
+
         try:
             return read_settings(self._config_bytes(), file=self.config.name)
         except ContractError as error:
@@ -85,12 +91,17 @@ class Home:
 
     def keystore(self, name: str, passphrase: bytes | None = None) -> KeystoreFile:
         """The keystore of `name` (gateway, index, agreement); without a passphrase it is read from `<name>.pass` beside it."""
+        from keys.sources.keystore import KeystoreFile, read_passphrase
+
         if passphrase is None:
             passphrase = read_passphrase(self.secrets / f"{name}.pass")
         return KeystoreFile(self.secrets / f"{name}.keystore", passphrase)
 
     def webhook_secret(self, settings: Settings, webhook: Webhook) -> bytes:
         """The key that a webhook signs with; raises HomeError, naming file, key and rule."""
+        from gateway.core.webhook import read_secret
+        from keys.sources.keystore import read_passphrase
+
         try:
             return read_secret(read_passphrase(self.path / webhook.secret))
         except (KeystoreError, ValueError) as error:
@@ -186,6 +197,8 @@ class Home:
 
     def rename_log(self, origin: str) -> None:
         """Write the log's name of today into `config.toml`, at once or not at all; nothing else in it changes."""
+        from gateway.config import read_settings
+
         text, settings = self._config_bytes().decode(), self.settings()
         line = f"log_origin = {orjson.dumps(origin).decode()}"
         top, table, rest = text.partition("\n[")
@@ -219,6 +232,9 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
     yet and is made anew, but for a passphrase file, which is used as it is: an operator may have put it there. Keystores
     beside a database are never touched.
     """
+    from gateway.config import write_settings
+    from keys.keyset import KeySet
+
     home.check_socket()
     if home.config.exists():
         raise HomeError(f"{home.path}: a home is here already")
@@ -236,6 +252,8 @@ def create(home: Home, settings: Settings, agreement_passphrase: bytes) -> None:
 
 
 def _keystore(home: Home, name: str, symmetric: tuple[str, ...]) -> None:
+    from keys.keyset import SYMMETRIC_SIZE, KeySet
+
     home.new_keystore(
         name, KeySet(keys=(), secrets={secret: secrets.token_bytes(SYMMETRIC_SIZE) for secret in symmetric})
     )

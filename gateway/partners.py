@@ -15,6 +15,7 @@ from adapters.port import DeliveryError
 from gateway import entries, partner_keys, two_people
 from gateway.core import commands, deciding
 from gateway.core.errors import NotYetError, SubmissionRefusedError
+from gateway.core.retrying import TryNow
 from gateway.ports import Exchange, Partner
 from keys.bundle import KeyBundle, accept_bundle, first_trust
 from keys.errors import BundleError
@@ -226,6 +227,15 @@ async def publish(jws: bytes, exchange: Exchange, *, by: str | None) -> KeyBundl
     await exchange.store.write(_keep(bundle, int(now.timestamp()), now, exchange, broadcast_to=known, by=by))
     exchange.wake()
     return bundle
+
+
+async def retry(org: str, exchange: Exchange) -> int:
+    """What waits for a partner's gateway -> due now -> tried; how many there are. Raises SubmissionRefusedError."""
+    if await exchange.partners.get(org) is None:
+        raise SubmissionRefusedError("partner.unknown", "org", "no such partner")
+    tried = await exchange.store.write(TryNow(partner=org, now=exchange.clock()))
+    exchange.wake()
+    return tried
 
 
 def _keep(

@@ -6,7 +6,6 @@ inside the functions: beside a running server a command needs none of them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http
 import http.client
@@ -18,7 +17,7 @@ from typing import Any
 import click
 import orjson
 
-from gateway.cli.ending import leave
+from gateway.cli.ending import begin_logging, leave
 from gateway.cli.options import check_text
 from gateway.core.errors import BusyError, SafehandError, SubmissionRefusedError
 from keys.errors import KeysError
@@ -47,7 +46,8 @@ def perform(context: click.Context, name: str, arguments: Mapping[str, Any]) -> 
             check_text(value, argument)
     answered = over_socket(home.socket, name, arguments)
     if answered is None:
-        return orjson.loads(asyncio.run(_act(home, name, arguments)))
+        begin_logging(context)
+        return orjson.loads(_alone(home, name, arguments))
     status, answer = answered
     if status != http.HTTPStatus.OK:
         leave(answer)
@@ -73,7 +73,15 @@ def over_socket(path: Path, name: str, arguments: Mapping[str, Any]) -> tuple[in
             raise BusyError("the running server did not answer") from error
 
 
+def _alone(home: Any, name: str, arguments: Mapping[str, Any]) -> bytes:
+    import asyncio
+
+    return asyncio.run(_act(home, name, arguments))
+
+
 async def _act(home: Any, name: str, arguments: Mapping[str, Any]) -> bytes:
+    import asyncio
+
     from gateway import acts, app
 
     if name in acts.READING:

@@ -24,12 +24,21 @@ if TYPE_CHECKING:
 _OURS = ("contracts", "keys", "adapters", "gateway")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # told where a file is written, which names no file
 _JSON = "safehand.json"  # in the meta of the context, which all commands of one call share
+_PROCESS = "safehand.process"  # there too, until logging is set up: this call is a process of its own
 
 
 def answer_in_json(context: click.Context, _: click.Parameter, wanted: bool) -> bool:
     """Callback of `--json`: refusals are JSON too, wherever they come from."""
     context.meta[_JSON] = context.meta.get(_JSON, False) or wanted
     return wanted
+
+
+def begin_logging(context: click.Context) -> None:
+    """Before anything that can log: what is logged goes to standard error, for standard output is the answer's."""
+    if context.meta.pop(_PROCESS, False):
+        from gateway.watch import configure_logging
+
+        configure_logging()
 
 
 def inside(error: Exception) -> Exception:
@@ -42,22 +51,24 @@ def inside(error: Exception) -> Exception:
 class Commands(click.Group):
     """The outermost group: whatever a command raises is turned into its ending here."""
 
+    process = False
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run as a process of its own: what is logged goes to standard error, for standard output is the answer's.
+        """Run as a process of its own, whose logging is set up by `begin_logging`.
 
         Who calls `main` instead, as tests do, keeps the logging that is there.
         """
-        from gateway.watch import configure_logging
-
-        configure_logging()
+        self.process = True
         return self.main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the options that stand before the command."""
         try:
-            return super().make_context(*args, **kwargs)
+            context = super().make_context(*args, **kwargs)
         except click.ClickException as error:
             raise without_values(error) from None
+        context.meta[_PROCESS] = self.process
+        return context
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command that was asked for."""

@@ -1,6 +1,6 @@
 """`safehand log`: verifies the exchange log, live or exported, writes it out, proves an entry; `safehand db upgrade`.
 
-`log erase` has its own module.
+`log erase` and `log cosign` have modules of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import click
 
 from gateway.cli import options
 from gateway.cli.bridge import perform
+from gateway.cli.cosign import cosign
 from gateway.cli.erase import erase
 from gateway.cli.output import show_json, show_pairs
 from gateway.home import Home
@@ -238,6 +239,7 @@ def _leave(problems: tuple[Problem, ...], entries: int, as_json: bool) -> None:
 
 
 log.add_command(erase)
+log.add_command(cosign)
 
 
 # --- exported

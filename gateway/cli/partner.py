@@ -109,3 +109,13 @@ def change(
         click.echo(f"{said['name']}: {said['duty_number']}.")
     else:
         click.echo("Noted. A second person must say the same with --by and another name.")
+
+
+@partner.command()
+@click.argument("org")
+@options.as_json
+@click.pass_context
+def retry(context: click.Context, org: str, as_json: bool) -> None:
+    """Try now what waits for ORG, whose gateway you know to be back: by itself a wait can last six hours."""
+    said = perform(context, "partner.retry", {"org": org})
+    show_json(said) if as_json else click.echo(f"{said['tried']} that waited for {said['org']} are tried now.")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import shutil
-from functools import partial
 from typing import Any
 
 import orjson
@@ -58,11 +57,16 @@ class Evidence:
     def witness(self) -> None:
         """Each council's gateway watches over the other's log and cosigns it: from then on no entry before can change."""
         for council in self.story.both:
-            size = council.act("status")["counts"]["log.size"]
-            wait_for("the partner vouches for the log", partial(_vouched, council, size))
-            log = council.act("status")["log"]
+            log = self._cosigned(council)
             self.story.say(f"{council.org}: {log['witnessed']} entries cosigned by {log['witnesses'][0]['id']}")
         self.hants.run("backup", "--out", "hants-of-now")
+
+    def _cosigned(self, council: Council) -> Any:
+        """Have everything that is in the log now cosigned, and return how it stands."""
+        size = council.act("status")["counts"]["log.size"]
+        council.run("log", "cosign")
+        wait_for("the partner vouches for the log", lambda: council.act("status")["log"]["witnessed"] >= size)
+        return council.act("status")["log"]
 
     def auditor(self) -> None:
         """The data protection officer takes the log home, and verifies it without the gateway, its keys or its network."""
@@ -94,8 +98,7 @@ class Evidence:
         """An administrator puts an old database in place of today's, and wipes what the gateway remembers of its log."""
         asked = self.story.sent(self.kc, self.hants, "cme.enquiry", records.enquiry(25))
         self.story.reaches(self.kc, asked, "delivered")
-        size = self.hants.act("status")["counts"]["log.size"]
-        wait_for("the partner has seen today's log", partial(_vouched, self.hants, size))
+        self._cosigned(self.hants)
         self.hants.stop()
         data, aside = self.hants.home.database.parent, self.story.folder / "aside"
         aside.mkdir()
@@ -112,10 +115,6 @@ class Evidence:
                 shutil.move(aside / name, data / name)
         self.hants.start()
         self.story.say("Today's database put back: it serves again.")
-
-
-def _vouched(council: Council, size: int) -> bool:
-    return int(council.act("status")["log"]["witnessed"]) >= size
 
 
 def _ask(

@@ -51,7 +51,6 @@ class Story:
             for done in [pool.submit(self._make_home, council, authority) for council in self.both]:
                 done.result()
         for council in self.both:
-            council.start()
             self.say(f"{council.name} ({council.org}) serves at {council.url}")
 
     def _make_home(self, council: Council, authority: Authority) -> None:
@@ -72,6 +71,7 @@ class Story:
         council.run("keys", "request", "--out", request, *council.secret, quiet=True)
         council.run("root", "sign", request, "--root", root, "--out", bundle, "--yes", *council.secret, quiet=True)
         council.run("keys", "publish", bundle, *council.secret, quiet=True)
+        council.start()
 
     # --- the steps
 
@@ -181,8 +181,10 @@ class Story:
         self.hants.stop()
         waiting = self.sent(self.kc, self.hants, "cme.enquiry", records.enquiry())
         self.kc.run("agreement", "suspend", AGREEMENT, "--role", "dpo")
+        self.try_now(self.kc, self.hants)
         self.reaches(self.kc, waiting, "held")
         self.hants.start()
+        self.try_now(self.kc, self.hants)
         self._in_state(self.hants, "suspended")
         self.kc.run("agreement", "resume", AGREEMENT, *self.kc.secret)
         expect(self.kc.act("agreement.list")[0]["state"] == "suspended", "one party alone does not resume")
@@ -204,6 +206,7 @@ class Story:
         )
         self.say(f"kill -9 with {waiting} of {BURST} not yet confirmed. Started again.")
         self.hants.start()
+        self.try_now(self.kc, self.hants)
         wait_for(
             "the whole burst is confirmed",
             lambda: all(
@@ -274,6 +277,10 @@ class Story:
 
     def reaches(self, council: Council, message_id: str, state: str) -> None:
         wait_for(f"the message is {state}", lambda: council.act("message.show", id=message_id)["state"] == state)
+
+    def try_now(self, council: Council, partner: Council) -> None:
+        """What a person does who hears that the partner's gateway is back, and does not wait for the next attempt."""
+        council.run("partner", "retry", partner.org)
 
     def _in_state(self, council: Council, state: str) -> None:
         wait_for(f"the agreement is {state}", lambda: council.act("agreement.list")[0]["state"] == state)

@@ -10,6 +10,7 @@ from gateway.core import service as service_commands
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
 from gateway.core.halves import KeepHalves
+from gateway.core.retrying import TryNow
 from gateway.core.webhook import PutWebhookCursor
 from gateway.store import (
     agreements,
@@ -20,6 +21,7 @@ from gateway.store import (
     owed,
     partners,
     protection,
+    retrying,
     service,
     statements,
     tokens,
@@ -64,6 +66,7 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     token_commands.CreateToken: tokens.create,
     token_commands.RevokeToken: tokens.revoke,
     token_commands.Remember: tokens.remember,
+    TryNow: retrying.try_now,
 }
 
 

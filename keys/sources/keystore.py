@@ -22,6 +22,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ _MEMBERS = ["v", "format", "kdf", "memory", "passes", "salt", "cipher", "nonce",
 _SALT_SIZE = 16
 _NONCE_SIZE = 24
 _MIB = 1024 * 1024
+_DERIVED = 8  # a home has three keystores, and changing one makes another
 _KINDS: dict[str, type[Ed25519Secret | MlDsa65Secret | XWingSecret]] = {
     suite.ED25519_ALGORITHM: Ed25519Secret,
     suite.ML_DSA_ALGORITHM: MlDsa65Secret,
@@ -214,7 +216,11 @@ def _check_cost(cost: Cost) -> None:
         raise KeystoreError("keystore.cost", "argon2id takes at most 1 GiB and 10 passes")
 
 
+@lru_cache(maxsize=_DERIVED)
 def _derive(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
+    """The key of one file. The newest few are remembered while the process lasts: a command that opens, changes and opens
+    a keystore again pays its cost once for each file. Whoever can read them there reads the keys themselves
+    (docs/decisions/0020)."""
     size = nacl.bindings.crypto_secretbox_KEYBYTES
     try:
         return nacl.pwhash.argon2id.kdf(size, passphrase, salt, opslimit=cost.passes, memlimit=cost.memory)

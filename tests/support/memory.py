@@ -30,6 +30,7 @@ from tests.support import (
     outgoing,
     partners,
     protection,
+    retrying,
     rows,
     service,
     statements,
@@ -127,6 +128,7 @@ class Memory:
         **agreement_events.HANDLERS,
         **protection.HANDLERS,
         **halves.HANDLERS,
+        **retrying.HANDLERS,
         **witnesses.HANDLERS,
     }
 

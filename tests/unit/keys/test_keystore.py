@@ -352,3 +352,29 @@ def test_passphrase_file_open_to_others_or_linked_is_refused(tmp_path: Path) -> 
 def test_empty_passphrase_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeystoreError):
         make_file(tmp_path, passphrase=b"")
+
+
+def test_a_process_pays_for_a_keystore_once_and_for_each_that_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid: list[bytes] = []
+
+    def counted(size: int, passphrase: bytes, salt: bytes, opslimit: int, memlimit: int) -> bytes:
+        paid.append(salt)
+        return derive(size, passphrase, salt, opslimit=opslimit, memlimit=memlimit)
+
+    derive = nacl.pwhash.argon2id.kdf
+    monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", counted)
+    make_file(tmp_path).create(SET)
+    assert make_file(tmp_path).load() == SET
+    make_file(tmp_path).replace(SET)
+    assert make_file(tmp_path).load() == SET
+    assert len(paid) == len(set(paid)) == 2
+
+
+def test_what_is_remembered_of_one_passphrase_opens_nothing_for_another(tmp_path: Path) -> None:
+    make_file(tmp_path).create(SET)
+    assert make_file(tmp_path).load() == SET
+    for _ in range(2):
+        refused(tmp_path, "keystore.passphrase", passphrase=b"another passphrase")
+    assert make_file(tmp_path).load() == SET
