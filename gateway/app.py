@@ -36,6 +36,7 @@ from gateway.store.log import entry_mac, epochs_of
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
 from gateway.store.signer import LogSigner, check_not_behind
+from gateway.store.triggers import TriggerCheck
 from gateway.webhooks import Target
 from keys.bundle import KeyBundle
 from keys.http import sign_request
@@ -130,6 +131,7 @@ class Writing(Running):
     """An exchange that is open for writing: also what compares the rows that decide with the log, and what was refused."""
 
     comparison: RowComparison
+    triggers: TriggerCheck
     refusals: Refusals
 
 
@@ -265,6 +267,7 @@ async def open_exchange(
                 waker=waker,
                 writes=lambda: opened.store.waiting,
                 comparison=opened.comparison,
+                triggers=opened.triggers,
                 refusals=opened.refusals,
             )
         finally:
