@@ -13,7 +13,7 @@ from typing import Final
 from contracts.document import write_wire
 from gateway import entries
 from gateway.core import deciding
-from gateway.core.errors import BusyError, SubmissionRefusedError
+from gateway.core.errors import BusyError, StoreChangedError, SubmissionRefusedError
 from gateway.core.halves import Half, HalvesMovedError, KeepHalves, half, meet
 from gateway.ports import Exchange
 
@@ -48,7 +48,7 @@ async def confirm(
         entry = entries.about_own(exchange.journal, "approval", now, what)
         try:
             await exchange.store.write(KeepHalves(kept=met.kept, gone=met.gone, seen=waiting, entry=entry))
-        except HalvesMovedError:
+        except (HalvesMovedError, StoreChangedError):
             continue
         return met.names
     raise BusyError("halves of acts keep coming")
@@ -64,7 +64,7 @@ async def forget_all(kind: str, outcome: str, exchange: Exchange) -> None:
         entry = entries.about_own(exchange.journal, kind, now, what)
         try:
             await exchange.store.write(KeepHalves(kept=None, gone=gone, seen=waiting, entry=entry))
-        except HalvesMovedError:
+        except (HalvesMovedError, StoreChangedError):
             continue
         return
     raise BusyError("halves of acts keep coming")

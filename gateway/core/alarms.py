@@ -49,6 +49,7 @@ AlarmCode = Literal[
     "seeds-not-destroyed",
     "split-view",
     "statement-differs",
+    "trigger-not-ours",
     "webhook-failing",
     "webhook-gone",
     "witness-unreachable",
@@ -219,6 +220,11 @@ ALARMS: Final[Mapping[AlarmCode, Meaning]] = {
         "a partner's daily statement differs from our log",
         "`log verify` on both sides; speak to the partner; keep everything",
         _T,
+    ),
+    "trigger-not-ours": Meaning(
+        "a trigger of the database is missing, changed or not ours",
+        "keep everything; find out who wrote to the database; `db upgrade` puts them back",
+        _N,
     ),
     "webhook-failing": Meaning(
         "events wait for a receiver for a day, or its address is not allowed",

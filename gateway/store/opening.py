@@ -39,6 +39,7 @@ from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.statements import StoredStatements
 from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
+from gateway.store.triggers import TriggerCheck
 from gateway.store.vault import Vault
 from gateway.store.webhooks import StoredCursors
 from gateway.store.witnessing import StoredWitnesses
@@ -92,6 +93,7 @@ class OpenStore:
     store: Writer
     read: Readers
     comparison: RowComparison
+    triggers: TriggerCheck
     refusals: Refusals
 
 
@@ -151,7 +153,13 @@ async def open_store(
             look_every=look_every,
         )
         stack.push_async_callback(asyncio.to_thread, writer.close)
-        yield OpenStore(store=writer, read=_readers(reader, own), comparison=comparison, refusals=seal.refusals)
+        yield OpenStore(
+            store=writer,
+            read=_readers(reader, own),
+            comparison=comparison,
+            triggers=TriggerCheck(path, seal),
+            refusals=seal.refusals,
+        )
 
 
 @asynccontextmanager
