@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway.core.errors import SafehandError
-from gateway.tlog.entry import ENTRY_LIMIT
 from gateway.tlog.exported import ENTRIES, LEAVES, Line
 from gateway.tlog.merkle import HASH_LENGTH
 
@@ -58,29 +57,27 @@ class ExportFolder:
         folder = self.path / under
         return tuple(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else ()
 
-    def lines(self) -> Iterator[Line]:
-        """Every line of the entries; of one that is too long for an entry the beginning alone."""
-        return read_lines(self.path / ENTRIES, ENTRY_LIMIT)
-
     def leaves_fit(self, count: int) -> bool:
         """Whether there is a leaf hash for each of `count` entries, and nothing else."""
         return (self.path / LEAVES).stat().st_size == count * HASH_LENGTH
 
-    def leaves(self) -> Iterator[bytes]:
-        with (self.path / LEAVES).open("rb") as file:
-            while chunk := file.read(_CHUNK * HASH_LENGTH):
-                for start in range(0, len(chunk), HASH_LENGTH):
-                    yield chunk[start : start + HASH_LENGTH]
+    def leaves(self) -> BinaryIO:
+        return (self.path / LEAVES).open("rb")
 
 
 def read_lines(path: Path, limit: int) -> Iterator[Line]:
     """Every line of a file without its line feed; of one longer than `limit` bytes no more than that and one."""
     with path.open("rb", buffering=_CHUNK) as file:
-        while line := file.readline(limit + 2):
-            if line.endswith(b"\n"):
-                yield Line(line[:-1], True)
-                continue
-            rest = line
-            while rest and not rest.endswith(b"\n"):
-                rest = file.readline(_CHUNK)
-            yield Line(line[: limit + 1], rest.endswith(b"\n"))
+        yield from lines_of(file, limit)
+
+
+def lines_of(file: BinaryIO, limit: int) -> Iterator[Line]:
+    """As `read_lines`, from where a file stands."""
+    while line := file.readline(limit + 2):
+        if line.endswith(b"\n"):
+            yield Line(line[:-1], True)
+            continue
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = file.readline(_CHUNK)
+        yield Line(line[: limit + 1], rest.endswith(b"\n"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.tlog.entry import Entry, encode, leaf_hash, nonce_text
-from gateway.tlog.exported import ENTRIES, LEAVES, NAMED, Head, Line, LogCheck, check_lines, note_name
+from gateway.tlog.exported import ENTRIES, LEAVES, NAMED, Head, LogCheck, check_lines, note_name
 from gateway.tlog.fsck import Problem
 from gateway.tlog.merkle import root_of
+from tests.support.plain_export import Reading, blocks_of
 
 ORIGIN, ORG = "safehand.la-207.example/exchange-log/1", "la-207"
 SIZE = 40
@@ -41,10 +43,9 @@ class Export:
     heads: tuple[Head, ...] = tuple(make_head(size) for size in HEADS)
 
     def problems(self) -> list[Problem]:
-        *lines, rest = self.data.split(b"\n")
-        ended = [Line(line, True) for line in lines] + ([Line(rest, False)] if rest else [])
-        rules = LogCheck(origin=ORIGIN, org=ORG, heads=self.heads, see=lambda *_: None)
-        return list(check_lines(ended, self.leaves, rules))
+        rules = LogCheck(origin=ORIGIN, org=ORG, heads=self.heads, reader=Reading())
+        leaves = None if self.leaves is None else BytesIO(b"".join(self.leaves))
+        return list(check_lines(blocks_of(self.data, rules.cuts, every=11), leaves, rules))
 
     def found(self) -> list[tuple[int, str]]:
         return [(problem.index, problem.column) for problem in self.problems()]
@@ -185,15 +186,15 @@ def test_the_name_of_an_earlier_epoch_stands_before_the_logs_own_alone(
         make_entry(number, origin=f"{ORIGIN[:-1]}0" if number in earlier_at else ORIGIN) for number in range(SIZE)
     ]
     leaves = tuple(map(leaf_hash, entries))
-    lines = [Line(entry, True) for entry in entries]
     rules = LogCheck(
         origin=ORIGIN,
         org=ORG,
         heads=[make_head(size, leaves) for size in HEADS],
-        see=lambda *_: None,
+        reader=Reading(),
         earlier=frozenset({f"{ORIGIN[:-1]}0"}),
     )
-    assert [(problem.index, problem.column) for problem in check_lines(lines, leaves, rules)] == named
+    problems = check_lines(blocks_of(of(*entries), rules.cuts, every=1), BytesIO(b"".join(leaves)), rules)
+    assert [(problem.index, problem.column) for problem in problems] == named
 
 
 def test_an_entry_that_is_not_canonical_is_named_though_it_was_signed() -> None:
@@ -204,8 +205,8 @@ def test_an_entry_that_is_not_canonical_is_named_though_it_was_signed() -> None:
 
 
 def test_what_is_in_doubt_is_shown_to_nobody() -> None:
-    seen: list[int] = []
     entries = (*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[10:])
-    rules = LogCheck(origin=ORIGIN, org=ORG, heads=Export().heads, see=lambda index, entry, leaf: seen.append(index))
-    list(check_lines([Line(entry, True) for entry in entries], LEAVES_OF, rules))
-    assert seen == [index for index in range(SIZE) if index != 9]
+    reading = Reading()
+    rules = LogCheck(origin=ORIGIN, org=ORG, heads=Export().heads, reader=reading)
+    list(check_lines(blocks_of(of(*entries), rules.cuts, every=11), BytesIO(b"".join(LEAVES_OF)), rules))
+    assert [index for index, _, _ in reading.seen] == [index for index in range(SIZE) if index != 9]
