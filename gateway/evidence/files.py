@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from gateway.core.errors import SafehandError
 from gateway.tlog.exported import ENTRIES, LEAVES, Line
+from gateway.tlog.fsck import Problem
 from gateway.tlog.merkle import HASH_LENGTH
 
 VKEY: Final = "log.vkey"
@@ -25,6 +26,16 @@ class EvidenceError(SafehandError):
     """What was handed over to be judged cannot be read as what it should be."""
 
     code = "evidence.unreadable"
+
+
+class NoLogError(EvidenceError):
+    """An export whose keys cannot be read: nothing in it can be judged."""
+
+    code = "evidence.no-log"
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(f"{problem.column}: {problem.rule}")
 
 
 def read_capped(path: Path, limit: int) -> bytes:
@@ -45,6 +56,10 @@ class ExportFolder:
     def unknown(self) -> tuple[str, ...]:
         """Names that no export has."""
         return tuple(sorted(entry.name for entry in self.path.iterdir() if entry.name not in KNOWN))
+
+    def is_export(self) -> bool:
+        """Whether anything of an export lies there."""
+        return any(entry.name in KNOWN for entry in self.path.iterdir())
 
     def has(self, name: str) -> bool:
         return (self.path / name).is_file()
@@ -68,12 +83,12 @@ class ExportFolder:
 def read_lines(path: Path, limit: int) -> Iterator[Line]:
     """Every line of a file without its line feed; of one longer than `limit` bytes no more than that and one."""
     with path.open("rb", buffering=_CHUNK) as file:
-        yield from lines_of(file, limit)
+        yield from lines_of(file, limit, None)
 
 
-def lines_of(file: BinaryIO, limit: int) -> Iterator[Line]:
-    """As `read_lines`, from where a file stands."""
-    while line := file.readline(limit + 2):
+def lines_of(file: BinaryIO, limit: int, end: int | None) -> Iterator[Line]:
+    """As `read_lines`, of the part of a file from where it stands to `end`, or (None) its own."""
+    while (end is None or file.tell() < end) and (line := file.readline(limit + 2)):
         if line.endswith(b"\n"):
             yield Line(line[:-1], True)
             continue

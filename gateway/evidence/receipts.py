@@ -69,10 +69,7 @@ class ReceiptCheck:
 
     def pick(self, digest: Digest) -> Iterator[int]:
         """Which entries of a block say something of a receipt, as how far they stand behind the first."""
-        if self.received:
-            for offset, named in enumerate(digest.receipts):
-                if named and named[1:-1].decode() in self.received:
-                    yield offset
+        yield from (offset for offset, named in digest.receipts.items() if named in self.received)
         if self.given:
             for offset in range(digest.length):
                 if digest.leaf(offset) in self.given:

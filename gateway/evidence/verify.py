@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from gateway.evidence.files import BUNDLES, POLICY, VKEY, EvidenceError, ExportFolder
+from gateway.evidence.files import BUNDLES, POLICY, VKEY, EvidenceError, ExportFolder, NoLogError
 from gateway.evidence.notes import NoteJudge, SignedHead, check_times, read_heads, read_policy
 from gateway.evidence.openings import OpeningCheck
 from gateway.evidence.organisations import Organisations, Trust, check_roots, read_organisations
@@ -76,7 +76,8 @@ class Verdict:
 
 
 def verify_export(path: Path, brought: Brought) -> Verdict:
-    """Judge the export in the folder `path`. Raises EvidenceError where it holds no log that could be judged."""
+    """Judge the export in the folder `path`. Raises NoLogError where it holds no log that could be judged,
+    EvidenceError where it is no export at all."""
     folder, problems = ExportFolder(path), list[Problem]()
     # 1 the log's keys
     keys = _read_keys(folder)
@@ -110,7 +111,7 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     rules = LogCheck(origin=origin, org=org, heads=heads_of_it, reader=seen, earlier=earlier)
     if folder.has(ENTRIES):
         leaves = folder.leaves() if has_leaves else nullcontext()
-        with open_blocks(folder.path / ENTRIES, rules.cuts) as blocks, leaves as stored:
+        with open_blocks(folder.path / ENTRIES, rules) as blocks, leaves as stored:
             problems += check_lines(blocks, stored, rules)
     else:
         problems.append(Problem(index=0, column=ENTRIES, rule="missing"))
@@ -197,14 +198,20 @@ class _Seen:
 
 
 def _read_keys(folder: ExportFolder) -> tuple[NoteKey, ...]:
+    if not folder.is_export():
+        raise EvidenceError(f"{folder.path.name}: nothing of an exported log lies there")
     try:
         lines = folder.read(VKEY, _VKEY_LIMIT).decode().split("\n")
         keys = tuple(NoteKey.from_vkey(line) for line in lines[:-1])
-    except (OSError, UnicodeDecodeError, NoteError) as error:
-        raise EvidenceError(f"{VKEY}: no keys of a log can be read there") from error
+    except (OSError, EvidenceError, UnicodeDecodeError, NoteError) as error:
+        raise _no_log("no keys of a log can be read there") from error
     if not keys or lines[-1] or len({key.name for key in keys}) != 1 or len(set(keys)) != len(keys):
-        raise EvidenceError(f"{VKEY}: not the keys of one log, one a line")
+        raise _no_log("not the keys of one log, one a line")
     return keys
+
+
+def _no_log(rule: str) -> NoLogError:
+    return NoLogError(Problem(index=-1, column=VKEY, rule=rule))
 
 
 def _owner(keys: Sequence[NoteKey], organisations: Organisations, problems: list[Problem]) -> str:

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET
 
-from gateway.tlog.blocks import Digest, spans
+from gateway.tlog.blocks import Digest, Names, spans
 from gateway.tlog.entry import Entry, leaf_hash, parse_shape
 from gateway.tlog.errors import EntryError
 from gateway.tlog.fsck import Problem
@@ -33,6 +33,7 @@ ENTRIES: Final = "entries.jsonl"
 LEAVES: Final = "leaves"
 NAMED: Final = 1_000  # changes named one by one between two checkpoints; how many more there are is said
 
+_NOT_SIGNED: Final = "not the entry that was signed"
 _WINDOW: Final = 4  # lines and leaf hashes looked ahead for where they agree again
 _NEAR: Final = sorted(
     ((lines, leaves) for lines in range(_WINDOW) for leaves in range(_WINDOW) if lines or leaves),
@@ -102,6 +103,11 @@ class LogCheck:
     earlier: frozenset[str] = frozenset()  # names that the log may have had in earlier epochs (`tlog.epochs`)
 
     @property
+    def names(self) -> Names:
+        """What the entries should say of whose they are."""
+        return Names(self.org, (self.origin, *sorted(self.earlier)))
+
+    @property
     def cuts(self) -> tuple[int, ...]:
         """The sizes at which heads are judged."""
         return tuple(sorted({max(1, head.size) for head in self.heads}))
@@ -140,7 +146,6 @@ class _LineCheck:
     def __init__(self, rules: LogCheck) -> None:
         self._rules = rules
         self._origins = rules.earlier | {rules.origin}
-        self._orgs = frozenset({b"", f'"{rules.org}"'.encode()})
 
     def check(self, place: _Place, line: Line) -> list[Problem]:
         found = []
@@ -164,13 +169,11 @@ class _LineCheck:
 
     def accepts(self, digest: Digest) -> bool:
         """Whether every entry of a block is of this organisation and this log, or all are of one earlier name of it."""
-        origins = digest.origins - {b""}
-        known = {f'"{origin}"'.encode() for origin in self._origins}
-        return digest.orgs <= self._orgs and len(origins) <= 1 and origins <= known
+        return digest.orgs <= {self._rules.org} and len(digest.origins) <= 1 and digest.origins <= self._origins
 
     def pass_over(self, index: int, digest: Digest, lines: Callable[[], Sequence[Line]]) -> Iterator[Problem]:
         """Take a block that was accepted."""
-        if f'"{self._rules.origin}"'.encode() in digest.origins:
+        if self._rules.origin in digest.origins:
             self._origins = frozenset({self._rules.origin})
         for offset in self._rules.reader.pick(index, digest):
             data = digest.marked.get(digest.first + offset) or lines()[offset].data
@@ -261,7 +264,7 @@ class _Trees:
         if self._of_lines is not None and self._of_lines.root() == head.root:
             yield from self._blame(LEAVES, "not the leaf hash of the entry that was signed")
         elif self._of_leaves is not None and self._of_leaves.root() == head.root:
-            yield from self._blame(ENTRIES, "not the entry that was signed")
+            yield from self._blame(ENTRIES, _NOT_SIGNED)
             self._of_lines = self._of_leaves
         elif self.size == self._since:
             yield Problem(index=head.size, column=head.column, rule="another root than that which the entries have")
@@ -301,8 +304,10 @@ class _Trees:
 
     def _blame(self, column: str, rule: str) -> Iterator[Problem]:
         for place in self._named:
-            guilty = ENTRIES if place.fault is _Fault.SURPLUS else column
-            yield Problem(index=place.at, column=guilty, rule=f"{self._what(place, guilty)}: {rule}")
+            guilty, why = (
+                (ENTRIES, _NOT_SIGNED) if place.fault is _Fault.SURPLUS and column == LEAVES else (column, rule)
+            )
+            yield Problem(index=place.at, column=guilty, rule=f"{self._what(place, guilty)}: {why}")
         if self._unnamed:
             yield Problem(index=self._named[-1].at, column=column, rule=f"and {self._unnamed} more after this one")
 

@@ -5,7 +5,7 @@ Also what tests hand to the fast one: lines in blocks, and a reader that remembe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,13 +25,13 @@ def lines_of(data: bytes) -> list[Line]:
     return [Line(line, True) for line in lines] + ([Line(rest, False)] if rest else [])
 
 
-def blocks_of(data: bytes, cuts: Sequence[int], *, every: int) -> Iterator[Block]:
+def blocks_of(data: bytes, rules: LogCheck, *, every: int) -> Iterator[Block]:
     """The lines of a file, so many in each block."""
     lines = lines_of(data)
     for first in range(0, len(lines), every):
         some = lines[first : first + every]
         text = b"".join(line.data + (b"\n" if line.ended else b"") for line in some)
-        yield Block(partial(digest_block, text, first, cuts), partial(list, some))
+        yield Block(partial(digest_block, text, first, rules.cuts, rules.names), partial(list, some))
 
 
 def check_plainly(lines: list[Line], stored: list[bytes] | None, rules: LogCheck) -> list[Problem]:
@@ -209,7 +209,7 @@ class _Plain:
                 what += f", that of entry {here}"
             elif surplus and doubt.again is not None:
                 what += f", entry {doubt.again} once more"
-            self.tell(doubt.at, file, f"{what}: {rule}")
+            self.tell(doubt.at, file, f"{what}: {rule if file == column else 'not the entry that was signed'}")
         if self.unnamed:
             self.tell(self.named[-1].at, column, f"and {self.unnamed} more after this one")
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.tlog import blocks
-from gateway.tlog.blocks import digest_block, spans, subtrees
+from gateway.tlog.blocks import Names, digest_block, spans, subtrees
 from gateway.tlog.entry import ENTRY_LIMIT, AgreementRef, BreachRef, Entry, encode, leaf_hash, nonce_text, parse_shape
 from gateway.tlog.errors import EntryError
 from gateway.tlog.merkle import Frontier, root_of
@@ -37,8 +37,11 @@ KINDS = (
 )
 
 
-def at_once(*lines: bytes) -> bool:
-    return blocks._read_at_once(b"".join(line + b"\n" for line in lines), len(lines)) is not None
+NAMES = Names("la-207", ("o/2", "o/1"))
+
+
+def at_once(*lines: bytes, names: Names = NAMES) -> bool:
+    return blocks._read_at_once(b"".join(line + b"\n" for line in lines), names) is not None
 
 
 @pytest.mark.parametrize("entry", KINDS)
@@ -112,32 +115,33 @@ def test_pieces_of_entries_put_together_are_no_entry_that_is_none(
 def test_a_block_with_a_line_that_is_no_entry_has_no_digest(line: bytes) -> None:
     assert not accepted(line)
     for lines in ([line], [FULL, line], [line, FULL], [FULL, line, FULL]):
-        assert digest_block(b"".join(one + b"\n" for one in lines), 0, ()) is None
+        assert digest_block(b"".join(one + b"\n" for one in lines), 0, (), NAMES) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", FULL, FULL + b"\n" + FULL, b"\n".join([FULL, b"", FULL, b""])])
 def test_a_block_that_is_not_whole_lines_has_no_digest(data: bytes) -> None:
-    assert digest_block(data, 0, ()) is None
+    assert digest_block(data, 0, (), NAMES) is None
 
 
 def test_a_line_larger_than_an_entry_has_no_digest() -> None:
-    line = FULL.replace(b'"la-207"', b'"' + b"a" * ENTRY_LIMIT + b'"')
-    assert at_once(line)
-    assert digest_block(line + b"\n", 0, ()) is None
+    line = FULL.replace(b'"ok"', b'"' + b"a" * ENTRY_LIMIT + b'"')
+    assert not at_once(line)
+    assert at_once(line.replace(b"a" * 1_000, b""))
+    assert digest_block(line + b"\n", 0, (), NAMES) is None
 
 
 @example(lines=[FULL.replace(b'"search"', b'"sea\\nrch"')])
 @example(lines=[make_entry(commit={"somebody": "A" * 43}, org="la-850"), FULL])
 @given(lines=st.lists(st.sampled_from(KINDS), min_size=1, max_size=9))
 def test_a_digest_says_what_the_lines_say(lines: list[bytes]) -> None:
-    digest = digest_block(b"".join(line + b"\n" for line in lines), 5, (5, 6, 9, 99))
+    digest = digest_block(b"".join(line + b"\n" for line in lines), 5, (5, 6, 9, 99), NAMES)
     assert digest is not None
     entries = [parse_shape(line) for line in lines]
     assert digest.length == len(lines)
     assert [digest.leaf(offset) for offset in range(len(lines))] == [leaf_hash(line) for line in lines]
-    assert digest.orgs == {f'"{entry.org}"'.encode() if entry.org else b"" for entry in entries}
-    assert digest.origins == {f'"{entry.origin}"'.encode() if entry.origin else b"" for entry in entries}
-    assert digest.receipts == tuple(f'"{entry.receipt}"'.encode() if entry.receipt else b"" for entry in entries)
+    assert digest.orgs | {"la-207"} == {entry.org for entry in entries if entry.org} | {"la-207"}
+    assert digest.origins == {entry.origin for entry in entries if entry.origin}
+    assert digest.receipts == {offset: entry.receipt for offset, entry in enumerate(entries) if entry.receipt}
     assert digest.marked == {number: lines[number - 5] for number in (5, 8) if number - 5 < len(lines)}
 
 

@@ -45,7 +45,7 @@ class Export:
     def problems(self) -> list[Problem]:
         rules = LogCheck(origin=ORIGIN, org=ORG, heads=self.heads, reader=Reading())
         leaves = None if self.leaves is None else BytesIO(b"".join(self.leaves))
-        return list(check_lines(blocks_of(self.data, rules.cuts, every=11), leaves, rules))
+        return list(check_lines(blocks_of(self.data, rules, every=11), leaves, rules))
 
     def found(self) -> list[tuple[int, str]]:
         return [(problem.index, problem.column) for problem in self.problems()]
@@ -95,10 +95,51 @@ def test_an_entry_put_in_is_named_and_no_other() -> None:
     assert Export(data=of(*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[9:])).found() == [(9, ENTRIES)]
 
 
-def test_two_entries_that_changed_places_are_named() -> None:
-    swapped = (*ENTRIES_OF[:9], ENTRIES_OF[10], ENTRIES_OF[9], *ENTRIES_OF[11:])
-    assert set(Export(data=of(*swapped)).found()) <= {(9, ENTRIES), (10, ENTRIES), (11, ENTRIES)}
-    assert Export(data=of(*swapped)).found()[0] == (9, ENTRIES)
+WRONG = "not the entry that was signed"
+EXCHANGED = (*ENTRIES_OF[:9], ENTRIES_OF[10], ENTRIES_OF[9], *ENTRIES_OF[11:])
+FAR = (*ENTRIES_OF[:9], ENTRIES_OF[30], *ENTRIES_OF[10:30], ENTRIES_OF[9], *ENTRIES_OF[31:])
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        (EXCHANGED, ["9 exchanged with entry 10", "10 exchanged with entry 9"]),
+        ((*ENTRIES_OF[:38], ENTRIES_OF[39], ENTRIES_OF[38]), ["38 exchanged with entry 39", "39 exchanged with entry 38"]),
+        (FAR, ["9 changed", "30 exchanged with entry 9"]),
+        (
+            (*ENTRIES_OF[:9], ENTRIES_OF[13], *ENTRIES_OF[10:13], ENTRIES_OF[18], *ENTRIES_OF[14:18], ENTRIES_OF[9], *ENTRIES_OF[19:]),
+            [f"{here} changed, entry {there} stands here" for here, there in ((9, 13), (13, 18), (18, 9))],
+        ),
+        (ENTRIES_OF[:9] + ENTRIES_OF[10:], ["9 missing"]),
+        (ENTRIES_OF[:39], ["39 missing"]),
+        ((*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[9:]), ["9 a line too many stands before it"]),
+        (ENTRIES_OF[:10] + ENTRIES_OF[9:], ["10 a line too many stands before it, entry 9 once more"]),
+        (ENTRIES_OF[:10] + ENTRIES_OF[8:], [f"10 a line too many stands before it, entry {n} once more" for n in (8, 9)]),
+        ((*ENTRIES_OF[:9], ENTRIES_OF[9], ENTRIES_OF[12], *ENTRIES_OF[10:]), ["10 a line too many stands before it"]),
+        (
+            (*ENTRIES_OF[:9], *ENTRIES_OF[10:15], ENTRIES_OF[9], *ENTRIES_OF[15:]),
+            ["9 missing, it stands at entry 15", "15 a line too many stands before it, that of entry 9"],
+        ),
+        (
+            (*ENTRIES_OF[:9], ENTRIES_OF[15], *ENTRIES_OF[9:15], *ENTRIES_OF[16:]),
+            ["9 a line too many stands before it, that of entry 15", "15 missing, it stands at entry 9"],
+        ),
+        (
+            (*ENTRIES_OF[:9], *ENTRIES_OF[10:30], ENTRIES_OF[9], *ENTRIES_OF[30:]),
+            ["9 missing", "30 a line too many stands before it, that of entry 9"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_line_is_said_where_it_can_be_known(entries: tuple[bytes, ...], told: list[str]) -> None:
+    problems = Export(data=of(*entries)).problems()
+    assert [(problem.column, str(problem)) for problem in problems] == [
+        (ENTRIES, f"{index} {ENTRIES}: {what}: {WRONG}") for index, _, what in (one.partition(" ") for one in told)
+    ]
+
+
+def test_two_leaf_hashes_that_changed_places_are_blamed_on_their_file() -> None:
+    leaves = (*LEAVES_OF[:9], LEAVES_OF[10], LEAVES_OF[9], *LEAVES_OF[11:])
+    assert Export(leaves=leaves).found() == [(9, LEAVES), (10, LEAVES)]
 
 
 def test_a_run_of_entries_replaced_is_named_one_by_one() -> None:
@@ -193,7 +234,7 @@ def test_the_name_of_an_earlier_epoch_stands_before_the_logs_own_alone(
         reader=Reading(),
         earlier=frozenset({f"{ORIGIN[:-1]}0"}),
     )
-    problems = check_lines(blocks_of(of(*entries), rules.cuts, every=1), BytesIO(b"".join(leaves)), rules)
+    problems = check_lines(blocks_of(of(*entries), rules, every=1), BytesIO(b"".join(leaves)), rules)
     assert [(problem.index, problem.column) for problem in problems] == named
 
 
@@ -208,5 +249,5 @@ def test_what_is_in_doubt_is_shown_to_nobody() -> None:
     entries = (*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[10:])
     reading = Reading()
     rules = LogCheck(origin=ORIGIN, org=ORG, heads=Export().heads, reader=reading)
-    list(check_lines(blocks_of(of(*entries), rules.cuts, every=11), BytesIO(b"".join(LEAVES_OF)), rules))
+    list(check_lines(blocks_of(of(*entries), rules, every=11), BytesIO(b"".join(LEAVES_OF)), rules))
     assert [index for index, _, _ in reading.seen] == [index for index in range(SIZE) if index != 9]

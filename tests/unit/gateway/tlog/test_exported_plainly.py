@@ -116,7 +116,7 @@ def test_both_say_the_same_of_whatever_was_done(
     said = check_plainly(lines_of(data), stored, rules(plain))
     for reading in (fast, some):
         source = None if stored is None else BytesIO(b"".join(stored))
-        found = list(check_lines(blocks_of(data, rules(reading).cuts, every=every), source, rules(reading)))
+        found = list(check_lines(blocks_of(data, rules(reading), every=every), source, rules(reading)))
         assert found == said
     assert fast.seen == plain.seen
     assert some.count == len(plain.seen)
