@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -48,6 +50,10 @@ def at_once(*lines: bytes, names: Names = NAMES) -> bool:
 def test_what_gateways_write_is_read_at_once(entry: bytes) -> None:
     assert at_once(entry)
     assert at_once(*KINDS, entry)
+
+
+def test_every_member_that_an_entry_may_have_is_tried() -> None:
+    assert set(json.loads(FULL)) == set(Entry.__struct_fields__)
 
 
 def accepted(data: bytes) -> bool:

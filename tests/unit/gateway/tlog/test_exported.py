@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.tlog.entry import Entry, encode, leaf_hash, nonce_text
-from gateway.tlog.exported import ENTRIES, LEAVES, NAMED, Head, LogCheck, check_lines, note_name
+from gateway.tlog.exported import ENTRIES, LEAVES, NAMED, Block, Head, Line, LogCheck, check_lines, note_name
 from gateway.tlog.fsck import Problem
 from gateway.tlog.merkle import root_of
 from tests.support.plain_export import Reading, blocks_of
@@ -250,4 +250,15 @@ def test_what_is_in_doubt_is_shown_to_nobody() -> None:
     reading = Reading()
     rules = LogCheck(origin=ORIGIN, org=ORG, heads=Export().heads, reader=reading)
     list(check_lines(blocks_of(of(*entries), rules, every=11), BytesIO(b"".join(LEAVES_OF)), rules))
+    assert [index for index, _, _ in reading.seen] == [index for index in range(SIZE) if index != 9]
+
+
+def test_an_entry_that_is_not_the_one_that_was_hashed_is_shown_to_nobody() -> None:
+    """The file is changed between the two times that it is read."""
+    reading = Reading()
+    rules = LogCheck(origin=ORIGIN, org=ORG, heads=[make_head(SIZE)], reader=reading)
+    (block,) = blocks_of(Export().data, rules, every=SIZE)
+    other = [Line(entry, True) for entry in (*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[10:])]
+    problems = list(check_lines([Block(block.digest, lambda: other)], BytesIO(b"".join(LEAVES_OF)), rules))
+    assert [str(problem) for problem in problems] == [f"9 {ENTRIES}: changed while it was read"]
     assert [index for index, _, _ in reading.seen] == [index for index in range(SIZE) if index != 9]
