@@ -29,6 +29,7 @@ STRETCH: Final = 256 * 1024  # bytes: about a millisecond of work
 SHARED: Final = 256 * 1024 * 1024  # bytes of entries, some 300,000, from which on it pays to start processes
 
 _AHEAD: Final = 4  # stretches under way for each process
+_FEWEST: Final = 4  # processors: with two, handing the work over cost as much as it brought
 _MOST: Final = 8  # processes: the reading process keeps up with no more
 
 
@@ -88,7 +89,8 @@ def open_blocks(path: Path, rules: LogCheck, *, processes: int | None = None) ->
 
 
 def _paying(path: Path) -> int:
-    return min(len(os.sched_getaffinity(0)), _MOST) if path.stat().st_size >= SHARED else 1
+    processors = len(os.sched_getaffinity(0))
+    return min(processors, _MOST) if processors >= _FEWEST and path.stat().st_size >= SHARED else 1
 
 
 def _start(processes: int) -> Executor | None:

@@ -45,10 +45,6 @@ def agree(one: list[tuple[int, str]], other: list[tuple[int, str]]) -> None:
         assert firsts[0] == firsts[1], (one, other)
 
 
-def of_other_files(fault: tuple[int, str]) -> bool:
-    return fault[1].startswith(("openings", "receipts/"))
-
-
 def files(export: Path) -> list[Path]:
     return sorted(path for path in export.rglob("*") if path.is_file())
 
@@ -96,8 +92,6 @@ def test_both_find_any_changed_byte_in_the_same_files(
     path.write_bytes(changed)
     found, second = ours(export), theirs(export)
     assert found
-    if kind == "entries.jsonl" and not leaves:  # what entries in doubt say of other files may be told of, or not
-        found, second = ([fault for fault in one if not of_other_files(fault)] for one in (found, second))
     agree(found, second)
 
 
