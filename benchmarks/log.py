@@ -40,7 +40,7 @@ def run(console: Console, entries: int) -> None:
             hashlib.sha256(line).digest()
         bare = entries / (time.perf_counter() - began)
     table = Table(
-        title=f"An export of {entries:,} entries of {size} bytes, a checkpoint every {_SIGNED_EVERY:,}; one thread"
+        title=f"An export of {entries:,} entries of {size} bytes, a checkpoint every {_SIGNED_EVERY:,}; bare: one thread"
     )
     for column in ("", "entries / s", "bare SHA-256 / s", "ours : bare"):
         table.add_column(column, justify="left" if not column else "right")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -226,7 +226,7 @@ def _listed(problems: tuple[Problem, ...]) -> list[dict[str, Any]]:
     return [{"index": p.index, "column": p.column, "rule": p.rule} for p in problems]
 
 
-def _leave(problems: tuple[Problem, ...], entries: int, as_json: bool) -> None:
+def _leave(problems: tuple[Problem, ...], entries: int, as_json: bool) -> NoReturn:
     from gateway.web.problems import EXIT_INTEGRITY
 
     if problems and not as_json:
@@ -268,10 +268,16 @@ def _verify_proof(path: Path, policy: Path, as_json: bool) -> None:
 
 
 def _verify_export(path: Path, brought: Brought, remember: Path | None, as_json: bool) -> None:
+    from gateway.evidence.files import NoLogError
     from gateway.evidence.remembered import remember as keep
     from gateway.evidence.verify import verify_export
 
-    verdict = verify_export(path, brought)
+    try:
+        verdict = verify_export(path, brought)
+    except NoLogError as error:
+        if as_json:
+            show_json({"problems": _listed((error.problem,))})
+        _leave((error.problem,), 0, as_json)
     kept = remember is not None and verdict.head is not None
     if remember is not None and verdict.head is not None:
         keep(remember, verdict.head)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway.core.errors import SafehandError
-from gateway.tlog.entry import ENTRY_LIMIT
 from gateway.tlog.exported import ENTRIES, LEAVES, Line
+from gateway.tlog.fsck import Problem
 from gateway.tlog.merkle import HASH_LENGTH
 
 VKEY: Final = "log.vkey"
@@ -26,6 +26,16 @@ class EvidenceError(SafehandError):
     """What was handed over to be judged cannot be read as what it should be."""
 
     code = "evidence.unreadable"
+
+
+class NoLogError(EvidenceError):
+    """An export whose keys cannot be read: nothing in it can be judged."""
+
+    code = "evidence.no-log"
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(f"{problem.column}: {problem.rule}")
 
 
 def read_capped(path: Path, limit: int) -> bytes:
@@ -47,6 +57,10 @@ class ExportFolder:
         """Names that no export has."""
         return tuple(sorted(entry.name for entry in self.path.iterdir() if entry.name not in KNOWN))
 
+    def is_export(self) -> bool:
+        """Whether anything of an export lies there."""
+        return any(entry.name in KNOWN for entry in self.path.iterdir())
+
     def has(self, name: str) -> bool:
         return (self.path / name).is_file()
 
@@ -58,29 +72,27 @@ class ExportFolder:
         folder = self.path / under
         return tuple(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else ()
 
-    def lines(self) -> Iterator[Line]:
-        """Every line of the entries; of one that is too long for an entry the beginning alone."""
-        return read_lines(self.path / ENTRIES, ENTRY_LIMIT)
-
     def leaves_fit(self, count: int) -> bool:
         """Whether there is a leaf hash for each of `count` entries, and nothing else."""
         return (self.path / LEAVES).stat().st_size == count * HASH_LENGTH
 
-    def leaves(self) -> Iterator[bytes]:
-        with (self.path / LEAVES).open("rb") as file:
-            while chunk := file.read(_CHUNK * HASH_LENGTH):
-                for start in range(0, len(chunk), HASH_LENGTH):
-                    yield chunk[start : start + HASH_LENGTH]
+    def leaves(self) -> BinaryIO:
+        return (self.path / LEAVES).open("rb")
 
 
 def read_lines(path: Path, limit: int) -> Iterator[Line]:
     """Every line of a file without its line feed; of one longer than `limit` bytes no more than that and one."""
     with path.open("rb", buffering=_CHUNK) as file:
-        while line := file.readline(limit + 2):
-            if line.endswith(b"\n"):
-                yield Line(line[:-1], True)
-                continue
-            rest = line
-            while rest and not rest.endswith(b"\n"):
-                rest = file.readline(_CHUNK)
-            yield Line(line[: limit + 1], rest.endswith(b"\n"))
+        yield from lines_of(file, limit, None)
+
+
+def lines_of(file: BinaryIO, limit: int, end: int | None) -> Iterator[Line]:
+    """As `read_lines`, of the part of a file from where it stands to `end`, or (None) its own."""
+    while (end is None or file.tell() < end) and (line := file.readline(limit + 2)):
+        if line.endswith(b"\n"):
+            yield Line(line[:-1], True)
+            continue
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = file.readline(_CHUNK)
+        yield Line(line[: limit + 1], rest.endswith(b"\n"))

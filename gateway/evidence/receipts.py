@@ -20,6 +20,7 @@ from gateway.core.errors import ReceiptRejectedError
 from gateway.core.receipt import ENTRY_KINDS, RECEIPT_LIMIT, ClaimedReceipt, LogBinding, read_receipt
 from gateway.evidence.files import RECEIPTS, EvidenceError, ExportFolder, read_capped
 from gateway.evidence.organisations import Organisations
+from gateway.tlog.blocks import Digest
 from gateway.tlog.entry import Entry, leaf_hash, parse
 from gateway.tlog.errors import EntryError
 from gateway.tlog.fsck import Problem
@@ -65,6 +66,14 @@ class ReceiptCheck:
             self.entered[leaf] = index, entry.at
         if entry.receipt is not UNSET and entry.receipt in self.received:
             self.named.setdefault(entry.receipt, []).append((index, entry))
+
+    def pick(self, digest: Digest) -> Iterator[int]:
+        """Which entries of a block say something of a receipt, as how far they stand behind the first."""
+        yield from (offset for offset, named in digest.receipts.items() if named in self.received)
+        if self.given:
+            for offset in range(digest.length):
+                if digest.leaf(offset) in self.given:
+                    yield offset
 
     def read(self, folder: ExportFolder, problems: list[Problem]) -> None:
         """Read the export's own receipts."""

@@ -7,18 +7,23 @@ time of keys, 10 witnesses. Nothing stops at the first fault, but where no key o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from gateway.evidence.files import BUNDLES, POLICY, VKEY, EvidenceError, ExportFolder
+from gateway.evidence.files import BUNDLES, POLICY, VKEY, EvidenceError, ExportFolder, NoLogError
 from gateway.evidence.notes import NoteJudge, SignedHead, check_times, read_heads, read_policy
 from gateway.evidence.openings import OpeningCheck
 from gateway.evidence.organisations import Organisations, Trust, check_roots, read_organisations
 from gateway.evidence.receipts import ReceiptCheck
 from gateway.evidence.remembered import Remembered
+from gateway.evidence.stretches import open_blocks
 from gateway.quorum import verify
+from gateway.tlog.blocks import Digest, within
 from gateway.tlog.checkpoint import NoteKey
 from gateway.tlog.cosignature import CosignerKey
 from gateway.tlog.entry import Entry
@@ -71,7 +76,8 @@ class Verdict:
 
 
 def verify_export(path: Path, brought: Brought) -> Verdict:
-    """Judge the export in the folder `path`. Raises EvidenceError where it holds no log that could be judged."""
+    """Judge the export in the folder `path`. Raises NoLogError where it holds no log that could be judged,
+    EvidenceError where it is no export at all."""
     folder, problems = ExportFolder(path), list[Problem]()
     # 1 the log's keys
     keys = _read_keys(folder)
@@ -102,9 +108,11 @@ def verify_export(path: Path, brought: Brought) -> Verdict:
     has_leaves = _leaves_fit(folder, size, problems)
     heads_of_it = sorted(claims, key=lambda head: head.size)
     earlier = organisations.log_origins(org) - {origin}
-    rules = LogCheck(origin=origin, org=org, heads=heads_of_it, see=seen.see, earlier=earlier)
+    rules = LogCheck(origin=origin, org=org, heads=heads_of_it, reader=seen, earlier=earlier)
     if folder.has(ENTRIES):
-        problems += check_lines(folder.lines(), folder.leaves() if has_leaves else None, rules)
+        leaves = folder.leaves() if has_leaves else nullcontext()
+        with open_blocks(folder.path / ENTRIES, rules) as blocks, leaves as stored:
+            problems += check_lines(blocks, stored, rules)
     else:
         problems.append(Problem(index=0, column=ENTRIES, rule="missing"))
     # 8 entries and receipts
@@ -153,10 +161,12 @@ class _Seen:
         self._receipts = receipts
         self._openings = openings
         self._sizes = sizes
+        self._ascending = sorted(sizes)
         self.entered: dict[int, int] = {}  # size of a checkpoint -> when the last entry below it was made, in seconds
         self.count = 0
 
     def see(self, index: int, entry: Entry, leaf: bytes) -> None:
+        """Show one entry to all."""
         self.count += 1
         self._receipts.see(index, entry, leaf)
         if 0 <= self._openings.next_index <= index:
@@ -164,16 +174,44 @@ class _Seen:
         if index + 1 in self._sizes:
             self.entered[index + 1] = entry.at // 1_000_000
 
+    def pick(self, index: int, digest: Digest) -> Iterator[int]:
+        """Of a whole block, choose the entries of which somebody wants to know more; the others are counted."""
+        self.count += digest.length
+        end = index + digest.length
+        asked = deque(
+            sorted({*(size - 1 for size in within(self._ascending, index, digest.length)), *self._held(index, digest)})
+        )
+        at = index
+        while True:
+            opened = [max(at, self._openings.next_index)] if self._openings.next_index >= 0 else []
+            at = min((*islice(asked, 1), *opened), default=end)
+            if at >= end:
+                return
+            if asked and asked[0] == at:
+                asked.popleft()
+            self.count -= 1  # `see` counts it
+            yield at - index
+            at += 1
+
+    def _held(self, index: int, digest: Digest) -> Iterator[int]:
+        return (index + offset for offset in self._receipts.pick(digest))
+
 
 def _read_keys(folder: ExportFolder) -> tuple[NoteKey, ...]:
+    if not folder.is_export():
+        raise EvidenceError(f"{folder.path.name}: nothing of an exported log lies there")
     try:
         lines = folder.read(VKEY, _VKEY_LIMIT).decode().split("\n")
         keys = tuple(NoteKey.from_vkey(line) for line in lines[:-1])
-    except (OSError, UnicodeDecodeError, NoteError) as error:
-        raise EvidenceError(f"{VKEY}: no keys of a log can be read there") from error
+    except (OSError, EvidenceError, UnicodeDecodeError, NoteError) as error:
+        raise _no_log("no keys of a log can be read there") from error
     if not keys or lines[-1] or len({key.name for key in keys}) != 1 or len(set(keys)) != len(keys):
-        raise EvidenceError(f"{VKEY}: not the keys of one log, one a line")
+        raise _no_log("not the keys of one log, one a line")
     return keys
+
+
+def _no_log(rule: str) -> NoLogError:
+    return NoLogError(Problem(index=-1, column=VKEY, rule=rule))
 
 
 def _owner(keys: Sequence[NoteKey], organisations: Organisations, problems: list[Problem]) -> str:

@@ -107,12 +107,18 @@ class Frontier:
         """As `append`, for one who does not ask which subtrees are completed: a third faster."""
         if len(leaf) != HASH_LENGTH or self._size >= MAX_SIZE:
             self.append(leaf)  # which says why not
-        peaks, index, node = self._peaks, self._size, leaf
+        self.graft(Node(0, self._size, leaf))
+
+    def graft(self, subtree: Node) -> None:
+        """Append a complete subtree: all its leaves at once. Raises TreeError where it does not begin at the next leaf."""
+        index, node = subtree.idx, subtree.hash
+        if index << subtree.level != self._size:
+            raise TreeError("a subtree that does not begin where the tree ends")
         while index & 1:
-            node = node_hash(peaks.pop(), node)
+            node = node_hash(self._peaks.pop(), node)
             index >>= 1
-        peaks.append(node)
-        self._size += 1
+        self._peaks.append(node)
+        self._size += 1 << subtree.level
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Frontier) and (self._size, self._peaks) == (other._size, other._peaks)

@@ -89,6 +89,7 @@ _FACES: Final[tuple[tuple[type[Exception] | str, int, int, str], ...]] = (
     ("backup", 500, EXIT_USAGE, "The backup cannot be made or used"),
     ("backup.damaged", 500, EXIT_INTEGRITY, "The backup is not what was written"),
     ("log.export", 422, EXIT_USAGE, "The log cannot be exported there"),
+    ("evidence.no-log", 422, EXIT_INTEGRITY, "The exported log cannot be judged"),
     ("evidence.unreadable", 422, EXIT_USAGE, "This cannot be judged"),
     ("sqlite.version", 500, EXIT_USAGE, "The database is not ready"),
     (KeystoreError, 500, EXIT_USAGE, "A keystore or passphrase is not in order"),

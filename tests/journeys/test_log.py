@@ -62,6 +62,19 @@ def test_a_changed_entry_is_named_by_its_index(operator: Operator, out: Path) ->
     assert f"index {index}, entries.jsonl: changed" in refused.stderr
 
 
+def test_an_export_whose_keys_were_changed_is_a_fault_of_the_export(operator: Operator, out: Path) -> None:
+    operator.done("log", "export", "--out", str(out))
+    (out / "log.vkey").write_bytes((out / "log.vkey").read_bytes()[1:])
+    refused = operator.run("log", "verify", str(out), home=NOWHERE)
+    assert refused.exit_code == 3
+    assert "index -1, log.vkey: " in refused.stderr
+    code, told = judged(operator, str(out))
+    assert code == 3
+    assert [problem["column"] for problem in told["problems"]] == ["log.vkey"]
+    (out / "log.vkey").unlink()
+    assert operator.run("log", "verify", str(out), home=NOWHERE).exit_code == 3
+
+
 def test_who_did_what_leaves_only_where_it_was_asked_for(operator: Operator, out: Path, tmp_path: Path) -> None:
     operator.done("log", "export", "--out", str(out), "--by", CANARY)
     assert all(CANARY.encode() not in path.read_bytes() for path in out.rglob("*") if path.is_file())

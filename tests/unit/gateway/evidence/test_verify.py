@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.document import canonical
-from gateway.evidence.files import EvidenceError
+from gateway.evidence.files import EvidenceError, NoLogError
 from gateway.evidence.remembered import Remembered, recall, remember
 from gateway.evidence.verify import REMEMBERED, Brought, Verdict, verify_export
 from gateway.tlog.checkpoint import Checkpoint, NoteKey, parse_note, sign_checkpoint
@@ -154,8 +154,23 @@ def test_every_byte_of_the_small_files_counts(history: Path, tmp_path: Path, nam
 @pytest.mark.parametrize("name", ["log.vkey"])
 def test_an_export_without_its_keys_is_no_log(export: Path, name: str) -> None:
     (export / name).unlink()
-    with pytest.raises(EvidenceError):
+    with pytest.raises(NoLogError):
         judged(export)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"no key\n", b"x" * (64 * 1024 + 1)])
+def test_an_export_whose_keys_cannot_be_read_is_no_log(export: Path, data: bytes) -> None:
+    (export / "log.vkey").write_bytes(data)
+    with pytest.raises(NoLogError) as refused:
+        judged(export)
+    assert (refused.value.problem.index, refused.value.problem.column) == (-1, "log.vkey")
+
+
+def test_a_folder_with_nothing_of_an_export_in_it_is_none(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("x")
+    with pytest.raises(EvidenceError) as refused:
+        judged(tmp_path)
+    assert not isinstance(refused.value, NoLogError)
 
 
 def test_an_export_without_its_entries_is_told_of(export: Path) -> None:

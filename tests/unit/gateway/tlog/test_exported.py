@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.tlog.entry import Entry, encode, leaf_hash, nonce_text
-from gateway.tlog.exported import ENTRIES, LEAVES, NAMED, Head, Line, LogCheck, check_lines, note_name
+from gateway.tlog.exported import ENTRIES, LEAVES, NAMED, Block, Head, Line, LogCheck, check_lines, note_name
 from gateway.tlog.fsck import Problem
 from gateway.tlog.merkle import root_of
+from tests.support.plain_export import Reading, blocks_of
 
 ORIGIN, ORG = "safehand.la-207.example/exchange-log/1", "la-207"
 SIZE = 40
@@ -41,10 +43,9 @@ class Export:
     heads: tuple[Head, ...] = tuple(make_head(size) for size in HEADS)
 
     def problems(self) -> list[Problem]:
-        *lines, rest = self.data.split(b"\n")
-        ended = [Line(line, True) for line in lines] + ([Line(rest, False)] if rest else [])
-        rules = LogCheck(origin=ORIGIN, org=ORG, heads=self.heads, see=lambda *_: None)
-        return list(check_lines(ended, self.leaves, rules))
+        rules = LogCheck(origin=ORIGIN, org=ORG, heads=self.heads, reader=Reading())
+        leaves = None if self.leaves is None else BytesIO(b"".join(self.leaves))
+        return list(check_lines(blocks_of(self.data, rules, every=11), leaves, rules))
 
     def found(self) -> list[tuple[int, str]]:
         return [(problem.index, problem.column) for problem in self.problems()]
@@ -94,10 +95,51 @@ def test_an_entry_put_in_is_named_and_no_other() -> None:
     assert Export(data=of(*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[9:])).found() == [(9, ENTRIES)]
 
 
-def test_two_entries_that_changed_places_are_named() -> None:
-    swapped = (*ENTRIES_OF[:9], ENTRIES_OF[10], ENTRIES_OF[9], *ENTRIES_OF[11:])
-    assert set(Export(data=of(*swapped)).found()) <= {(9, ENTRIES), (10, ENTRIES), (11, ENTRIES)}
-    assert Export(data=of(*swapped)).found()[0] == (9, ENTRIES)
+WRONG = "not the entry that was signed"
+EXCHANGED = (*ENTRIES_OF[:9], ENTRIES_OF[10], ENTRIES_OF[9], *ENTRIES_OF[11:])
+FAR = (*ENTRIES_OF[:9], ENTRIES_OF[30], *ENTRIES_OF[10:30], ENTRIES_OF[9], *ENTRIES_OF[31:])
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        (EXCHANGED, ["9 exchanged with entry 10", "10 exchanged with entry 9"]),
+        ((*ENTRIES_OF[:38], ENTRIES_OF[39], ENTRIES_OF[38]), ["38 exchanged with entry 39", "39 exchanged with entry 38"]),
+        (FAR, ["9 changed", "30 exchanged with entry 9"]),
+        (
+            (*ENTRIES_OF[:9], ENTRIES_OF[13], *ENTRIES_OF[10:13], ENTRIES_OF[18], *ENTRIES_OF[14:18], ENTRIES_OF[9], *ENTRIES_OF[19:]),
+            [f"{here} changed, entry {there} stands here" for here, there in ((9, 13), (13, 18), (18, 9))],
+        ),
+        (ENTRIES_OF[:9] + ENTRIES_OF[10:], ["9 missing"]),
+        (ENTRIES_OF[:39], ["39 missing"]),
+        ((*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[9:]), ["9 a line too many stands before it"]),
+        (ENTRIES_OF[:10] + ENTRIES_OF[9:], ["10 a line too many stands before it, entry 9 once more"]),
+        (ENTRIES_OF[:10] + ENTRIES_OF[8:], [f"10 a line too many stands before it, entry {n} once more" for n in (8, 9)]),
+        ((*ENTRIES_OF[:9], ENTRIES_OF[9], ENTRIES_OF[12], *ENTRIES_OF[10:]), ["10 a line too many stands before it"]),
+        (
+            (*ENTRIES_OF[:9], *ENTRIES_OF[10:15], ENTRIES_OF[9], *ENTRIES_OF[15:]),
+            ["9 missing, it stands at entry 15", "15 a line too many stands before it, that of entry 9"],
+        ),
+        (
+            (*ENTRIES_OF[:9], ENTRIES_OF[15], *ENTRIES_OF[9:15], *ENTRIES_OF[16:]),
+            ["9 a line too many stands before it, that of entry 15", "15 missing, it stands at entry 9"],
+        ),
+        (
+            (*ENTRIES_OF[:9], *ENTRIES_OF[10:30], ENTRIES_OF[9], *ENTRIES_OF[30:]),
+            ["9 missing", "30 a line too many stands before it, that of entry 9"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_line_is_said_where_it_can_be_known(entries: tuple[bytes, ...], told: list[str]) -> None:
+    problems = Export(data=of(*entries)).problems()
+    assert [(problem.column, str(problem)) for problem in problems] == [
+        (ENTRIES, f"{index} {ENTRIES}: {what}: {WRONG}") for index, _, what in (one.partition(" ") for one in told)
+    ]
+
+
+def test_two_leaf_hashes_that_changed_places_are_blamed_on_their_file() -> None:
+    leaves = (*LEAVES_OF[:9], LEAVES_OF[10], LEAVES_OF[9], *LEAVES_OF[11:])
+    assert Export(leaves=leaves).found() == [(9, LEAVES), (10, LEAVES)]
 
 
 def test_a_run_of_entries_replaced_is_named_one_by_one() -> None:
@@ -185,15 +227,15 @@ def test_the_name_of_an_earlier_epoch_stands_before_the_logs_own_alone(
         make_entry(number, origin=f"{ORIGIN[:-1]}0" if number in earlier_at else ORIGIN) for number in range(SIZE)
     ]
     leaves = tuple(map(leaf_hash, entries))
-    lines = [Line(entry, True) for entry in entries]
     rules = LogCheck(
         origin=ORIGIN,
         org=ORG,
         heads=[make_head(size, leaves) for size in HEADS],
-        see=lambda *_: None,
+        reader=Reading(),
         earlier=frozenset({f"{ORIGIN[:-1]}0"}),
     )
-    assert [(problem.index, problem.column) for problem in check_lines(lines, leaves, rules)] == named
+    problems = check_lines(blocks_of(of(*entries), rules, every=1), BytesIO(b"".join(leaves)), rules)
+    assert [(problem.index, problem.column) for problem in problems] == named
 
 
 def test_an_entry_that_is_not_canonical_is_named_though_it_was_signed() -> None:
@@ -204,8 +246,19 @@ def test_an_entry_that_is_not_canonical_is_named_though_it_was_signed() -> None:
 
 
 def test_what_is_in_doubt_is_shown_to_nobody() -> None:
-    seen: list[int] = []
     entries = (*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[10:])
-    rules = LogCheck(origin=ORIGIN, org=ORG, heads=Export().heads, see=lambda index, entry, leaf: seen.append(index))
-    list(check_lines([Line(entry, True) for entry in entries], LEAVES_OF, rules))
-    assert seen == [index for index in range(SIZE) if index != 9]
+    reading = Reading()
+    rules = LogCheck(origin=ORIGIN, org=ORG, heads=Export().heads, reader=reading)
+    list(check_lines(blocks_of(of(*entries), rules, every=11), BytesIO(b"".join(LEAVES_OF)), rules))
+    assert [index for index, _, _ in reading.seen] == [index for index in range(SIZE) if index != 9]
+
+
+def test_an_entry_that_is_not_the_one_that_was_hashed_is_shown_to_nobody() -> None:
+    """The file is changed between the two times that it is read."""
+    reading = Reading()
+    rules = LogCheck(origin=ORIGIN, org=ORG, heads=[make_head(SIZE)], reader=reading)
+    (block,) = blocks_of(Export().data, rules, every=SIZE)
+    other = [Line(entry, True) for entry in (*ENTRIES_OF[:9], make_entry(99), *ENTRIES_OF[10:])]
+    problems = list(check_lines([Block(block.digest, lambda: other)], BytesIO(b"".join(LEAVES_OF)), rules))
+    assert [str(problem) for problem in problems] == [f"9 {ENTRIES}: changed while it was read"]
+    assert [index for index, _, _ in reading.seen] == [index for index in range(SIZE) if index != 9]
