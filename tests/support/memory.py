@@ -42,6 +42,7 @@ from gateway.core.lifecycle import (
     after_inbound,
     after_receipt,
 )
+from gateway.core.once import Once
 from gateway.core.retry import EQUAL_ANSWERS, DeadLetter, Expire, HoldLane, RetryAt
 from gateway.core.webhook import PutWebhookCursor
 from gateway.ports import (
@@ -203,6 +204,9 @@ class Memory:
 
     async def write(self, command: Command[R]) -> R:
         handlers = {**self._HANDLERS, **service.HANDLERS}
+        if isinstance(command, Once):
+            done = client.once(self, command, lambda act: handlers[type(act)](self, act))
+            return cast(R, done)
         return cast(R, handlers[type(command)](self, command))
 
     def _append(self, *entries: LogEntry | None) -> int:
