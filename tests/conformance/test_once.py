@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +12,22 @@ from gateway.core.commands import Move
 from gateway.core.errors import IdempotencyConflictError, IllegalTransitionError
 from gateway.core.lifecycle import Event, State
 from gateway.core.once import Asked, Done, Once
-from gateway.ports import Outbox, Store
-from gateway.store.migrations import upgrade
-from tests.support.memory import Clock, Memory, MemoryOutbox
-from tests.support.store import OWN, START, make_entry, make_event, make_submit, open_lab
+from tests.conformance.subject import Subject, real
+from tests.support.store import START, make_entry, make_submit
 
 ASKED = Asked(client="token-1", key="stop", digest=b"d" * 32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    store: Store
-    outbox: Outbox
-
-    async def queued(self) -> str:
-        submit = make_submit()
-        await self.store.write(submit)
-        return submit.message.id
-
-    async def state(self, own: str) -> State:
-        message = await self.outbox.message(own)
-        assert message is not None
-        return message.state
+async def queued(subject: Subject) -> str:
+    submit = make_submit()
+    await subject.store.write(submit)
+    return submit.message.id
 
 
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    async with open_lab(path) as lab:
-        yield Subject(store=lab.open.store, outbox=lab.open.read.outbox)
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    await memory.write(make_event())
-    yield Subject(store=memory, outbox=MemoryOutbox(memory))
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with request.param(path) as opened:
-        yield opened
+async def state(subject: Subject, own: str) -> State:
+    message = await subject.outbox.message(own)
+    assert message is not None
+    return message.state
 
 
 def cancelling(own: str, **changes: Any) -> Once:
@@ -76,30 +38,30 @@ def cancelling(own: str, **changes: Any) -> Once:
 
 
 async def test_act_is_carried_out_and_its_answer_is_kept_with_it(subject: Subject) -> None:
-    own = await subject.queued()
+    own = await queued(subject)
     done = await subject.store.write(cancelling(own))
     assert done == Done(value=State.CANCELLED, response=b"it is cancelled")
-    assert await subject.state(own) is State.CANCELLED
+    assert await state(subject, own) is State.CANCELLED
     assert await subject.outbox.response("token-1", "stop") == (b"d" * 32, b"it is cancelled")
 
 
 async def test_repeat_gets_the_first_answer_and_does_nothing(subject: Subject) -> None:
-    own = await subject.queued()
+    own = await queued(subject)
     await subject.store.write(cancelling(own))
     again = await subject.store.write(cancelling(own, answer=lambda _: b"another"))
     assert again == Done(value=None, response=b"it is cancelled")
 
 
 async def test_key_of_another_request_is_refused_before_anything_is_done(subject: Subject) -> None:
-    own, other = await subject.queued(), await subject.queued()
+    own, other = await queued(subject), await queued(subject)
     await subject.store.write(cancelling(own))
     with pytest.raises(IdempotencyConflictError):
         await subject.store.write(cancelling(other, asked=replace(ASKED, digest=b"e" * 32)))
-    assert await subject.state(other) is State.QUEUED
+    assert await state(subject, other) is State.QUEUED
 
 
 async def test_refused_act_keeps_nothing_and_leaves_the_key_free(subject: Subject) -> None:
-    own, other = await subject.queued(), await subject.queued()
+    own, other = await queued(subject), await queued(subject)
     await subject.store.write(cancelling(own))
     later = replace(ASKED, key="later")
     with pytest.raises(IllegalTransitionError):
@@ -109,25 +71,23 @@ async def test_refused_act_keeps_nothing_and_leaves_the_key_free(subject: Subjec
 
 
 async def test_half_of_an_act_keeps_no_answer(subject: Subject) -> None:
-    own = await subject.queued()
+    own = await queued(subject)
     done = await subject.store.write(cancelling(own, answer=lambda _: None))
     assert done == Done(value=State.CANCELLED, response=None)
     assert await subject.outbox.response("token-1", "stop") is None
 
 
-async def test_answer_that_cannot_be_made_undoes_the_act(template: Path, tmp_path: Path) -> None:
+async def test_answer_that_cannot_be_made_undoes_the_act(database: Path) -> None:
     """Nothing is done that nobody can be told of; the fake has no transaction to undo it by."""
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
 
     def fails(_: object) -> bytes:
         raise ValueError("a bug")
 
-    async with real(path) as subject:
-        own = await subject.queued()
+    async with real(database) as subject:
+        own = await queued(subject)
         with pytest.raises(ValueError, match="a bug"):
             await subject.store.write(cancelling(own, answer=fails))
-        assert await subject.state(own) is State.QUEUED
+        assert await state(subject, own) is State.QUEUED
 
 
 def test_act_touches_its_own_and_its_key() -> None:

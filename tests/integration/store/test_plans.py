@@ -12,7 +12,6 @@ from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
 from gateway.store import feed, inbox, outbox
-from gateway.store.migrations import upgrade
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 FOUND = [{"sender": "la-207", "id": ID}, {"sender": "la-919", "id": ID}]
@@ -25,13 +24,6 @@ ASKED = {
     "the last place of the inbox": feed._LAST_PLACE,
     "restores since the last look": feed._restored(9_000, 9_100),
 }
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plans") / "gateway.sqlite"
-    upgrade(path)
-    return path
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
