@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
 from gateway.core.commands import Command, Idempotency
@@ -20,8 +21,8 @@ from gateway.ports import Exchange, Store
 R = TypeVar("R")
 
 Act: TypeAlias = Callable[[], Awaitable[bytes]]
-Faces: TypeAlias = Mapping[type[Command[Any]], Callable[[Any], bytes | None]]
-"""For each command that decides what is answered, the answer to make of its value; None where that one is only a half."""
+Faces: TypeAlias = Mapping[type[Command[Any]], Callable[[Any, Any], bytes | None]]
+"""For each command that decides what is answered, the answer to make of it and its value; None where it is only a half."""
 
 
 async def carry_out(
@@ -73,6 +74,6 @@ class _Keeping:
         face = self.faces.get(type(command))
         if face is None:
             return await self.store.write(command)
-        done = await self.store.write(Once(act=command, asked=self.asked, answer=face))
+        done = await self.store.write(Once(act=command, asked=self.asked, answer=partial(face, command)))
         self.response = done.response
         return cast(R, done.value)

@@ -16,7 +16,7 @@ from gateway.web.api.door import Call
 from gateway.web.api.responses import asked, said, say
 
 _PAGE = 50
-_RECEIPT: Final[once.Faces] = {Acknowledge: lambda receipt: write_wire(answers.receipt(receipt))}
+_RECEIPT: Final[once.Faces] = {Acknowledge: lambda _, receipt: write_wire(answers.receipt(receipt))}
 
 
 class Inbox:

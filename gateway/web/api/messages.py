@@ -89,7 +89,7 @@ class Messages:
 
 
 def _moved(call: Call) -> once.Faces:
-    return {Move: lambda state: write_wire({"id": call.path["id"], "state": state.value})}
+    return {Move: lambda _, state: write_wire({"id": call.path["id"], "state": state.value})}
 
 
 def _enquiry(call: Call) -> submissions.Enquiry:

@@ -17,11 +17,11 @@ from gateway.web.api.door import Call
 from gateway.web.api.inbox import paging
 from gateway.web.api.responses import asked, said, say
 
-_LISTED: Final[once.Faces] = {Protect: lambda _: write_wire({"listed": True})}
+_LISTED: Final[once.Faces] = {Protect: lambda *_: write_wire({"listed": True})}
 _TAKEN_OFF: Final[once.Faces] = {
     # Of two halves the second is not the end of it: the child is off the list when that is written, and said then.
-    Intend: lambda people: write_wire({"removed": False, "confirmed": len(people)}) if len(people) < 2 else None,
-    Protect: lambda _: write_wire({"removed": True, "confirmed": 2}),
+    Intend: lambda _, people: write_wire({"removed": False, "confirmed": len(people)}) if len(people) < 2 else None,
+    Protect: lambda *_: write_wire({"removed": True, "confirmed": 2}),
 }
 
 
