@@ -747,7 +747,7 @@ HALF_ATTACKS: Final = (
         says="puts a used half back, without the opening that says it was used",
         does=lambda scene: (put(scene.used), UNSAY),
         child=CHILD,
-        found=("row.unknown", "row.unstated", "row.unstated"),
+        found=("row.unstated, row.unknown", "row.unstated", "row.unstated"),
     ),
     HalfAttack(
         says="plants a half",
