@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, select, text, update
 
 from gateway.core.errors import IllegalTransitionError
 from gateway.core.lifecycle import State
@@ -59,17 +59,21 @@ class Current:
         return self.state is State.SENDING and self.lease_until is not None and self.lease_until <= now
 
 
-_CURRENT: Final = select(
-    message.c.state,
-    message.c.held_for,
-    delivery.c.id.label("delivery"),
-    delivery.c.lane_id.label("lane"),
-    delivery.c.attempts,
-    delivery.c.round_from,
-    delivery.c.run_at,
-    delivery.c.lease_token,
-    delivery.c.lease_until,
-).join_from(message, delivery, JOINED).where(message.c.sender == bindparam("own"), message.c.id == bindparam("at"))
+_CURRENT: Final = (
+    select(
+        message.c.state,
+        message.c.held_for,
+        delivery.c.id.label("delivery"),
+        delivery.c.lane_id.label("lane"),
+        delivery.c.attempts,
+        delivery.c.round_from,
+        delivery.c.run_at,
+        delivery.c.lease_token,
+        delivery.c.lease_until,
+    )
+    .join_from(message, delivery, JOINED)
+    .where(message.c.sender == bindparam("own"), message.c.id == bindparam("at"))
+)
 _ENTER: Final = update(message).where(
     message.c.sender == bindparam("own"), message.c.id == bindparam("at"), message.c.state == bindparam("before")
 )
@@ -102,9 +106,7 @@ def enter(tx: Transaction, now: Current, state: State, *, held_for: str | None =
 
     `columns` are those of the delivery; run_at and the lease are cleared unless given.
     """
-    changed = tx.change_touched(
-        _ENTER, own=tx.own, at=now.message_id, before=now.state, state=state, held_for=held_for
-    )
+    changed = tx.change_touched(_ENTER, own=tx.own, at=now.message_id, before=now.state, state=state, held_for=held_for)
     if changed != 1:
         raise IllegalTransitionError(f"own message: no longer in state {now.state}")
     values = {"run_at": None, "lease_token": None, "lease_until": None, **columns, "state": DELIVERY_STATE[state]}

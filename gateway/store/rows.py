@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import LargeBinary, Table
@@ -177,28 +178,33 @@ class RowSeal:
         return [row for row in rows if self.good(table, row)]
 
     def _mac(self, table: Table, row: Mapping[str, Any]) -> bytes:
-        key = [row[column.name] for column in table.primary_key]
-        names = sorted(column.name for column in table.columns if column.name != "mac")
-        parts = [table.name, *key]
+        key, names = _names(table)
+        parts = [table.name, *(row[name] for name in key)]
         for name in names:
-            parts += [name, row[name]]
+            parts += (name, row[name])
         return hmac.digest(self.key, encode(parts), "sha256")
+
+
+@cache
+def _names(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns of the primary key, and all that the mac covers, in the order of the mac."""
+    key = tuple(column.name for column in table.primary_key)
+    return key, tuple(sorted(column.name for column in table.columns if column.name != "mac"))
 
 
 def encode(parts: Iterable[object]) -> bytes:
     """Return one sequence of bytes for one sequence of values: kind, length (u32), bytes of each, no two alike."""
-    out = bytearray()
+    out = []
     for part in parts:
-        match part:
-            case None:
-                kind, data = b"n", b""
-            case int():
-                kind, data = b"i", str(part).encode()
-            case str():
-                kind, data = b"s", part.encode()
-            case bytes():
-                kind, data = b"b", part
-            case _:
-                kind, data = b"?", repr(part).encode()  # no column holds one; a cell that was tampered with may
-        out += kind + len(data).to_bytes(4, "big") + data
-    return bytes(out)
+        if isinstance(part, str):
+            kind, data = b"s", part.encode()
+        elif isinstance(part, bytes):
+            kind, data = b"b", part
+        elif isinstance(part, int):
+            kind, data = b"i", str(part).encode()
+        elif part is None:
+            kind, data = b"n", b""
+        else:
+            kind, data = b"?", repr(part).encode()  # no column holds one; a cell that was tampered with may
+        out += (kind, len(data).to_bytes(4, "big"), data)
+    return b"".join(out)
