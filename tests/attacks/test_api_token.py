@@ -6,7 +6,6 @@ that are the same for every reason why a token is not in force; by idempotency k
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from structlog.testing import capture_logs
 
 from gateway import tokens
 from gateway.core.tokens import PREFIX, Scope, Token, digest_of
-from gateway.store.migrations import upgrade
 from gateway.web.api.description import Operation, operations
 from tests.support.api import CaseSystem, api_served, make_token
 from tests.support.exchange import Town, make_town_in_force
@@ -47,12 +45,8 @@ def path_of(operation: Operation) -> str:
 
 
 @pytest.fixture
-async def lab(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
-    template = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(template)
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with open_lab(path) as opened:
+async def lab(database: Path) -> AsyncIterator[Lab]:
+    async with open_lab(database) as opened:
         yield opened
 
 

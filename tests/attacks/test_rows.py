@@ -6,7 +6,6 @@ mac counts as absent at once, an old row put back from the next comparison on. E
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from gateway.core import commands, deciding
 from gateway.core.errors import EnvelopeRejectedError
 from gateway.core.receipt import read_receipt
 from gateway.entries import Circumstance, about_own
-from gateway.store.migrations import upgrade
 from gateway.store.rows import MISSING, NOT_AS_LOGGED, OTHER, TAMPERED, UNKNOWN
 from gateway.tlog.entry import parse
 from keys.fingerprint import to_text
@@ -30,24 +28,15 @@ from tests.support.store import rows, tamper
 CHILD = {"child": {"upn": "A123456789012"}}
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("rows") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
 @pytest.fixture
 async def town() -> Town:
     return await make_town_in_force()
 
 
 @pytest.fixture
-async def disk(town: Town, migrated: Path, tmp_path: Path) -> AsyncIterator[OnDisk]:
+async def disk(town: Town, database: Path) -> AsyncIterator[OnDisk]:
     """The receiving council on a real database, with its partner and the agreement in force."""
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(migrated, path)
-    async with on_disk(town.b, path) as opened:
+    async with on_disk(town.b, database) as opened:
         await settle(opened, town.a)
         yield opened
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from gateway.core.commands import LogEntry, Record
 from gateway.core.erasure import AtEntry, Erase, OfMessage
 from gateway.core.errors import SubmissionRefusedError
 from gateway.ports import Store
-from gateway.store.migrations import upgrade
 from tests.support.memory import Clock, Memory
 from tests.support.store import OWN, START, make_entry, make_event, message_id, open_lab, rows
 
@@ -55,18 +53,9 @@ async def fake(path: Path) -> AsyncIterator[Subject]:
     )
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
 @pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with request.param(path) as opened:
+async def subject(request: pytest.FixtureRequest, database: Path) -> AsyncIterator[Subject]:
+    async with request.param(database) as opened:
         yield opened
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import pytest
 from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
 from gateway.ports import Log, LoggedEntry, Store
-from gateway.store.migrations import upgrade
 from gateway.tlog.merkle import root_of
 from gateway.tlog.proof import verify_consistency, verify_inclusion
 from tests.support.log import MemoryLog
@@ -54,20 +52,6 @@ async def fake(path: Path) -> AsyncIterator[Subject]:
     del path
     memory = Memory(OWN, Clock(START))
     yield Subject(store=memory, log=MemoryLog(memory))
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture
-def database(template: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    return path
 
 
 @pytest.fixture(params=[real, fake], ids=["store", "memory"])

@@ -5,11 +5,7 @@ The claims are those of `gateway.core.service` and of `ports.Service`.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,10 +32,7 @@ from gateway.core.service import (
     Reminded,
     Withdraw,
 )
-from gateway.ports import Inbox, Outbox, Service, Store
-from gateway.store.migrations import upgrade
-from tests.support.memory import Clock, Memory, MemoryInbox, MemoryOutbox
-from tests.support.service import MemoryService
+from tests.conformance.subject import Subject
 from tests.support.store import (
     DIGEST,
     OWN,
@@ -55,65 +48,10 @@ from tests.support.store import (
     make_release,
     make_submit,
     message_id,
-    open_lab,
-    rows,
     seconds,
 )
 
 THIRD = "la-903"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    store: Store
-    inbox: Inbox
-    outbox: Outbox
-    service: Service
-    log: Callable[[], list[tuple[str, str | None]]]
-
-
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    async with open_lab(path) as lab:
-        read = lab.open.read
-        yield Subject(
-            store=lab.open.store,
-            inbox=read.inbox,
-            outbox=read.outbox,
-            service=read.service,
-            log=lambda: [
-                (kind, own) for kind, own in rows(path, "SELECT kind, message_id FROM log_entry ORDER BY idx")
-            ],
-        )
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    await memory.write(make_event())
-    yield Subject(
-        store=memory,
-        inbox=MemoryInbox(memory),
-        outbox=MemoryOutbox(memory),
-        service=MemoryService(memory),
-        log=lambda: [(entry.kind, entry.message_id) for entry in memory.log],
-    )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with request.param(path) as opened:
-        yield opened
 
 
 # --- what the tests say

@@ -2,68 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gateway.core import deciding
 from gateway.core.commands import AddBundle, Hold, PutCheckpoint, Submit
 from gateway.core.retry import DeadLetter
-from gateway.ports import Outbox, Overview, Standing, Store
-from gateway.store.migrations import upgrade
+from gateway.ports import Standing
+from tests.conformance.subject import Subject
 from tests.support.keys import make_bundle
-from tests.support.memory import Clock, Memory, MemoryOutbox, MemoryOverview
 from tests.support.store import (
-    OWN,
     PARTNER,
-    START,
     at,
     make_claim,
     make_entry,
-    make_event,
     make_fail,
     make_receive,
     make_submit,
-    open_lab,
     seconds,
 )
 
 DAY = 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    store: Store
-    outbox: Outbox
-    overview: Overview
-
-    async def standing(self, now: float = 0) -> Standing:
-        return await self.overview.standing(at(now))
-
-
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    upgrade(path)
-    async with open_lab(path) as lab:
-        yield Subject(store=lab.open.store, outbox=lab.open.read.outbox, overview=lab.open.read.overview)
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    await memory.write(make_event())
-    yield Subject(store=memory, outbox=MemoryOutbox(memory), overview=MemoryOverview(memory))
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
-    async with request.param(tmp_path / "gateway.sqlite") as opened:
-        yield opened
+async def standing(subject: Subject, now: float = 0) -> Standing:
+    return await subject.overview.standing(at(now))
 
 
 def counted(standing: Standing) -> dict[tuple[str, str, str], int]:
@@ -77,7 +39,7 @@ async def submitted(subject: Subject, **more: Any) -> Submit:
 
 
 async def test_a_new_store_has_its_first_entry_and_nothing_else(subject: Subject) -> None:
-    found = await subject.standing()
+    found = await standing(subject)
     assert (found.piles, found.held, found.owed, found.owed_since, found.ahead) == ((), {}, {}, None, {})
     assert (found.log_size, found.log_at, found.checkpoint, found.signed_at) == (1, seconds(), None, None)
 
@@ -88,7 +50,7 @@ async def test_messages_are_counted_by_direction_partner_and_state(subject: Subj
     await submitted(subject, lane=b"3", partner="la-903")
     await subject.store.write(make_receive())
     await subject.store.write(make_receive(refused=True))
-    assert counted(await subject.standing()) == {
+    assert counted(await standing(subject)) == {
         ("out", PARTNER, "queued"): 2,
         ("out", "la-903", "queued"): 1,
         ("in", PARTNER, "received"): 1,
@@ -99,7 +61,7 @@ async def test_messages_are_counted_by_direction_partner_and_state(subject: Subj
 async def test_the_oldest_of_a_pile_and_those_of_a_week_are_told(subject: Subject) -> None:
     await submitted(subject, lane=b"1", when=at(0), expires=at(99 * DAY))
     await submitted(subject, lane=b"2", when=at(5 * DAY), expires=at(99 * DAY))
-    (pile,) = (await subject.standing(8 * DAY)).piles
+    (pile,) = (await standing(subject, 8 * DAY)).piles
     assert (pile.count, pile.recent, pile.oldest, pile.urgent) == (2, 1, seconds(), False)
 
 
@@ -114,7 +76,7 @@ async def test_held_messages_are_counted_under_each_of_their_codes(subject: Subj
                 look_again=at(60),
             )
         )
-    assert (await subject.standing()).held == {"agreement.not-in-force": 2, "partner.keys-stale": 1}
+    assert (await standing(subject)).held == {"agreement.not-in-force": 2, "partner.keys-stale": 1}
 
 
 async def test_dead_letters_are_messages_in_state_dead(subject: Subject) -> None:
@@ -123,7 +85,7 @@ async def test_dead_letters_are_messages_in_state_dead(subject: Subject) -> None
     lease = await subject.store.write(make_claim(candidate))
     assert lease is not None
     await subject.store.write(make_fail(lease, submit.message.id, DeadLetter()))
-    assert counted(await subject.standing()) == {("out", PARTNER, "dead"): 1}
+    assert counted(await standing(subject)) == {("out", PARTNER, "dead"): 1}
 
 
 async def test_what_is_owed_is_counted_by_state(subject: Subject) -> None:
@@ -141,11 +103,11 @@ async def test_what_is_owed_is_counted_by_state(subject: Subject) -> None:
             broadcast_to=(PARTNER, "la-903"),
         )
     )
-    assert (await subject.standing()).owed == {"ready": 2}
+    assert (await standing(subject)).owed == {"ready": 2}
 
 
 async def test_the_newest_checkpoint_is_told_with_its_root(subject: Subject) -> None:
     for size, root in ((1, b"r" * 32), (2, b"s" * 32)):
         await subject.store.write(PutCheckpoint(size=size, root=root, note="note", signed_at=seconds() + size))
-    found = await subject.standing()
+    found = await standing(subject)
     assert (found.checkpoint, found.signed_at) == ((2, b"s" * 32), seconds() + 2)

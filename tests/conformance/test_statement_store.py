@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from msgspec import UNSET
@@ -15,10 +11,7 @@ from gateway.core import daily
 from gateway.core.commands import Complete, PutCheckpoint, Receive
 from gateway.core.daily import Difference, Head, Item, KeepStatement, NoteDifference, StatementPayload
 from gateway.core.lifecycle import State
-from gateway.ports import Outbox, Overview, Statements, Store
-from gateway.store.migrations import upgrade
-from tests.support.memory import Clock, Memory, MemoryOutbox, MemoryOverview
-from tests.support.statements import MemoryStatements
+from tests.conformance.subject import Subject
 from tests.support.store import (
     ORIGIN,
     OWN,
@@ -28,61 +21,15 @@ from tests.support.store import (
     digest,
     make_claim,
     make_entry,
-    make_event,
     make_receipt_in,
     make_receive,
     make_submit,
     message_id,
-    open_lab,
     seconds,
 )
 
 LATER = at(1_000_000)
 ROOT = b"r" * 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    store: Store
-    outbox: Outbox
-    overview: Overview
-    statements: Statements
-
-
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    async with open_lab(path) as lab:
-        read = lab.open.read
-        yield Subject(store=lab.open.store, outbox=read.outbox, overview=read.overview, statements=read.statements)
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    memory.origin = ORIGIN
-    await memory.write(make_event())
-    yield Subject(
-        store=memory,
-        outbox=MemoryOutbox(memory),
-        overview=MemoryOverview(memory),
-        statements=MemoryStatements(memory),
-    )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with request.param(path) as opened:
-        yield opened
 
 
 async def delivered(subject: Subject) -> Item:

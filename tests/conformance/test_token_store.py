@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,80 +14,18 @@ from gateway.core.errors import IdempotencyConflictError
 from gateway.core.halves import half
 from gateway.core.lifecycle import Event, ReceiptEvent, State
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Scope, Token
-from gateway.ports import Arrivals, Enquiries, Events, Outbox, Store, Tokens
-from gateway.store.migrations import upgrade
-from tests.support.client import MemoryArrivals, MemoryEnquiries, MemoryEvents, MemoryTokens
-from tests.support.memory import Clock, Memory, MemoryOutbox
+from tests.conformance.subject import Subject
 from tests.support.store import (
-    OWN,
     PARTNER,
     START,
     at,
     make_acknowledge,
     make_entry,
-    make_event,
     make_receive,
     make_submit,
-    open_lab,
 )
 
 DIGEST = b"d" * 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A store and what own clients read of it."""
-
-    store: Store
-    outbox: Outbox
-    tokens: Tokens
-    events: Events
-    arrivals: Arrivals
-    enquiries: Enquiries
-
-
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    async with open_lab(path) as lab:
-        read = lab.open.read
-        yield Subject(
-            store=lab.open.store,
-            outbox=read.outbox,
-            tokens=read.tokens,
-            events=read.events,
-            arrivals=read.arrivals,
-            enquiries=read.enquiries,
-        )
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    await memory.write(make_event())
-    yield Subject(
-        store=memory,
-        outbox=MemoryOutbox(memory),
-        tokens=MemoryTokens(memory),
-        events=MemoryEvents(memory),
-        arrivals=MemoryArrivals(memory),
-        enquiries=MemoryEnquiries(memory),
-    )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    async with request.param(path) as opened:
-        yield opened
 
 
 # --- tokens

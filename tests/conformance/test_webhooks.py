@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
 from gateway.core.commands import Lease, Record
 from gateway.core.happened import event_type
 from gateway.core.lifecycle import ReceiptEvent
 from gateway.core.webhook import PutWebhookCursor
-from gateway.ports import Events, Outbox, Store, WebhookCursors
-from gateway.store.migrations import upgrade
-from tests.support.client import MemoryEvents
-from tests.support.memory import Clock, Memory, MemoryOutbox
+from tests.conformance.subject import Subject
 from tests.support.store import (
-    OWN,
     PARTNER,
     START,
     make_acknowledge,
     make_claim,
     make_complete,
     make_entry,
-    make_event,
     make_receive,
     make_submit,
-    open_lab,
 )
-from tests.support.webhooks import MemoryCursors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A store whose log has one entry, of the agreement of the tests."""
-
-    store: Store
-    outbox: Outbox
-    events: Events
-    webhooks: WebhookCursors
-
-
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    async with open_lab(path) as lab:
-        read = lab.open.read
-        yield Subject(store=lab.open.store, outbox=read.outbox, events=read.events, webhooks=read.webhooks)
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    await memory.write(make_event())
-    yield Subject(
-        store=memory, outbox=MemoryOutbox(memory), events=MemoryEvents(memory), webhooks=MemoryCursors(memory)
-    )
-
-
-Opening = Callable[[Path], AbstractAsyncContextManager[Subject]]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[Subject]:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    opening: Opening = request.param
-    async with opening(path) as opened:
-        yield opened
 
 
 async def deliver(subject: Subject) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,68 +9,22 @@ import pytest
 from gateway.core.commands import PutCheckpoint
 from gateway.core.errors import RowTamperedError
 from gateway.core.witnessing import CosignatureRow, KeepConflict, KeepCosignatures, KeepProof, Remember
-from gateway.ports import Outbox, Store, Witnesses
-from gateway.store.migrations import upgrade
 from gateway.store.witnessing import CONFLICTS_KEPT
 from gateway.tlog.witness import EMPTY_ROOT
-from tests.support.memory import Clock, Memory, MemoryOutbox
+from tests.conformance.subject import Subject
 from tests.support.store import (
-    OWN,
     START,
     make_claim,
     make_complete,
     make_entry,
-    make_event,
     make_submit,
     open_lab,
     rows,
     tamper,
 )
-from tests.support.witnesses import MemoryWitnesses
 
 ORIGIN = "safehand.la-902.example/exchange-log/1"
 ROOT = b"\x01" * 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    store: Store
-    witnesses: Witnesses
-    outbox: Outbox
-
-
-@asynccontextmanager
-async def real(path: Path) -> AsyncIterator[Subject]:
-    async with open_lab(path) as lab:
-        yield Subject(store=lab.open.store, witnesses=lab.open.read.witnesses, outbox=lab.open.read.outbox)
-
-
-@asynccontextmanager
-async def fake(path: Path) -> AsyncIterator[Subject]:
-    del path
-    memory = Memory(OWN, Clock(START))
-    await memory.write(make_event())
-    yield Subject(store=memory, witnesses=MemoryWitnesses(memory), outbox=MemoryOutbox(memory))
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("witnesses") / "template.sqlite"
-    upgrade(path)
-    return path
-
-
-@pytest.fixture
-def database(template: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "gateway.sqlite"
-    shutil.copyfile(template, path)
-    return path
-
-
-@pytest.fixture(params=[real, fake], ids=["store", "memory"])
-async def subject(request: pytest.FixtureRequest, database: Path) -> AsyncIterator[Subject]:
-    async with request.param(database) as opened:
-        yield opened
 
 
 def make_remember(size: int, root: bytes = ROOT, *, before: tuple[int, bytes] = (0, EMPTY_ROOT)) -> Remember:

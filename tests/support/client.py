@@ -13,6 +13,7 @@ from gateway.core.happened import LED_TO
 from gateway.core.lifecycle import InboundState
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Token
 from gateway.ports import InboundMessage, MessageEvent, Reach
+from tests.support.inbox import MemoryInbox
 from tests.support.rows import check_stated
 
 if TYPE_CHECKING:
@@ -103,8 +104,6 @@ class MemoryArrivals:
     memory: Memory
 
     async def after(self, place: int, limit: int) -> tuple[tuple[int, InboundMessage], ...]:
-        from tests.support.memory import MemoryInbox
-
         found = []
         for number, (sender, message_id) in enumerate(_kept(self.memory), start=1):
             message = await MemoryInbox(self.memory).message(message_id, sender)

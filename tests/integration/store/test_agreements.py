@@ -1,4 +1,4 @@
-"""Agreements and their events in the tables: tampered rows absent, one batch. The rest is in `tests.conformance.test_store`."""
+"""Agreements and their events in the tables: tampered rows absent, one batch. The rest is in `tests.conformance`."""
 
 from __future__ import annotations
 

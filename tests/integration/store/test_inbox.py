@@ -1,6 +1,6 @@
 """Partners' messages, as far as the tables alone show it: handoffs (I2), one batch, what is not kept.
 
-What the ports show is in `tests.conformance.test_store`.
+What the ports show is in `tests.conformance`.
 """
 
 from __future__ import annotations

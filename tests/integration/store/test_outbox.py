@@ -1,6 +1,6 @@
 """Own messages, as far as the tables alone show it: rows of T1 to T3, one batch, what lies at rest.
 
-What the ports show is in `tests.conformance.test_store`.
+What the ports show is in `tests.conformance`.
 """
 
 from __future__ import annotations

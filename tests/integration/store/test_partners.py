@@ -1,6 +1,6 @@
 """Partners and key bundles in the tables: rows that were tampered with, and the alarm.
 
-What the ports show is in `tests.conformance.test_store`.
+What the ports show is in `tests.conformance`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The protection list, and acts that need two people: rows that were planted. The rest is in `tests.conformance.test_store`."""
+"""The protection list, and acts that need two people: rows that were planted. The rest is in `tests.conformance`."""
 
 from __future__ import annotations
 
