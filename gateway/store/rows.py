@@ -22,6 +22,7 @@ from sqlalchemy import LargeBinary, Table
 from gateway.core import deciding
 from gateway.core.deciding import Key, RefusedRow
 from gateway.store.cells import as_blob
+from gateway.store.proven import ProvenRows
 
 Alarm = Callable[[str, Mapping[str, str]], None]
 """Called with a code and details that hold no personal value; MUST return at once and may be called in any thread."""
@@ -115,6 +116,7 @@ class RowSeal:
     refusals: Refusals = field(default_factory=Refusals, init=False, repr=False, compare=False)
     _told: _Told = field(default_factory=_Told, init=False, repr=False, compare=False)
     _pins: _Pins = field(default_factory=_Pins, init=False, repr=False, compare=False)
+    _proven: ProvenRows = field(default_factory=ProvenRows, init=False, repr=False, compare=False)
 
     def sealed(self, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with its mac; `row` names every other column of `table`."""
@@ -129,7 +131,13 @@ class RowSeal:
 
     def is_ours(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Whether the row carries our mac, and nothing else."""
-        return hmac.compare_digest(self._mac(table, row), as_blob(row["mac"]))
+        place = (table.name, tuple(row[name] for name in _names(table)[0]))
+        if self._proven.knows(place, row):
+            return True
+        ours = hmac.compare_digest(self._mac(table, row), as_blob(row["mac"]))
+        if ours:
+            self._proven.add(place, row)
+        return ours
 
     def refuse(self, table: Table, key: tuple[Any, ...], cause: str) -> None:
         """Tell that the row of this primary key is refused: an alarm, and an entry to be made; each row once."""
