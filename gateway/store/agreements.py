@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, or_, select
+from sqlalchemy import BindParameter, Select, bindparam, or_, select
 
 from contracts.document import read_loose
 from contracts.names import ZERO_DIGEST
@@ -24,7 +24,7 @@ from gateway.store.transaction import Transaction
 
 _FILE_LIMIT: Final = 1024 * 1024  # bytes of canonical JSON; the wire allows 640 KB
 
-_AT: Final = bindparam("at")
+_AT: Final[BindParameter[str]] = bindparam("at")
 _FILES: Final = select(agreement).order_by(agreement.c.id, agreement.c.version)
 _EVENTS: Final = select(agreement_event).order_by(agreement_event.c.org, agreement_event.c.n, agreement_event.c.hash)
 _ONE: Final = _FILES.where(agreement.c.digest == _AT)

@@ -2,7 +2,7 @@
 
 A mac is a function of the key and of every cell, so a row equal in every cell to one that was good is good; any other is
 not known here. Rows are still read from the database for every message, so nothing outlives a change. It is the HMAC over
-agreements and bundles, some 30 a message, that is spared: a sixth of what a message costs besides its signatures.
+agreements and bundles, some 30 a message, that is spared: about a tenth of what a message costs in all.
 """
 
 from __future__ import annotations

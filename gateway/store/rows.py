@@ -202,7 +202,7 @@ def _names(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def encode(parts: Iterable[object]) -> bytes:
     """Return one sequence of bytes for one sequence of values: kind, length (u32), bytes of each, no two alike."""
-    out = []
+    out: list[bytes] = []
     for part in parts:
         if isinstance(part, str):
             kind, data = b"s", part.encode()
