@@ -79,9 +79,8 @@ async def requested_of(exchange: Exchange, held: HeldAgreement, thread: str | No
     return _fields(request.inner)
 
 
-def about(message: OutboundMessage, held: HeldAgreement | None) -> entries.About:
-    """What every log entry says of an own message."""
-    payload = payload_of(message.inner)
+def about(message: OutboundMessage, payload: Payload, held: HeldAgreement | None) -> entries.About:
+    """What every log entry says of an own message, whose `payload_of` the caller has."""
     return entries.About(
         dir="out",
         msg=message.id,

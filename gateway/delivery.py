@@ -25,6 +25,7 @@ from gateway.core.errors import (
     SubmissionRefusedError,
 )
 from gateway.core.lifecycle import Event, State
+from gateway.core.payload import Payload
 from gateway.core.retry import Setback
 from gateway.governing import HeldAgreement
 from gateway.ports import Candidate, Exchange, OutboundMessage, Partner
@@ -49,6 +50,7 @@ class _Turn:
 
     candidate: Candidate
     message: OutboundMessage
+    payload: Payload
     partner: Partner
     held: HeldAgreement
     protected: frozenset[ProtectedKind]
@@ -65,48 +67,52 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     if int(now.timestamp()) >= message.expires_at:
         await expire(message.id, now, exchange)
         return
-    protected = await _protected(message, exchange)
-    held, codes = await _obstacles(message, partner, protected, now, exchange)
+    payload = circumstances.payload_of(message.inner)
+    protected = await _protected(payload, exchange)
+    held, codes = await _obstacles(message, payload, partner, protected, now, exchange)
     codes = tuple(sorted({*codes, *await _unwitnessed(message, now, exchange)}))
     if held is None or codes:
-        await _hold(message, held, codes, now, exchange)
+        await _hold(message, payload, held, codes, now, exchange)
         return
-    lease = await _lease(candidate, _guard(message, held), now, exchange)
+    guard = kinds.kind_of(payload.typ).guard(held, payload.body)
+    lease = await _lease(candidate, guard, now, exchange)
     if lease is None:
         return
     settled = False
     try:
-        turn = _Turn(candidate=candidate, message=message, partner=partner, held=held, protected=protected, lease=lease)
+        turn = _Turn(
+            candidate=candidate,
+            message=message,
+            payload=payload,
+            partner=partner,
+            held=held,
+            protected=protected,
+            lease=lease,
+        )
         settled = await _attempt(turn, exchange)
     finally:  # a stop or a fault in the middle: whoever comes next need not wait for the lease to end
         if not settled:
             await exchange.store.write(commands.ReleaseLeases(tokens=frozenset({lease.token}), now=exchange.clock()))
 
 
-async def _protected(message: OutboundMessage, exchange: Exchange) -> frozenset[ProtectedKind]:
-    payload = circumstances.payload_of(message.inner)
+async def _protected(payload: Payload, exchange: Exchange) -> frozenset[ProtectedKind]:
     about = await kinds.kind_of(payload.typ).about(payload, exchange)
     return await exchange.protection.kinds(exchange.tags(about))
 
 
-def _guard(message: OutboundMessage, held: HeldAgreement) -> commands.Heads | None:
-    payload = circumstances.payload_of(message.inner)
-    return kinds.kind_of(payload.typ).guard(held, payload.body)
-
-
 async def _obstacles(
     message: OutboundMessage,
+    payload: Payload,
     partner: Partner,
     protected: frozenset[ProtectedKind],
     now: datetime,
     exchange: Exchange,
 ) -> tuple[HeldAgreement | None, tuple[str, ...]]:
     """Why the message must not go now: its agreement, its facts, the child's protection, or the recipient's keys."""
-    codes = {*_key_obstacles(message, partner, now), *_own_key_obstacles(message, exchange.ring(), now)}
+    codes = {*_key_obstacles(payload, partner, now), *_own_key_obstacles(payload, exchange.ring(), now)}
     held = await governing.load(exchange, message.agreement, now)
     if held is None:
         return None, ("agreement.none",)
-    payload = circumstances.payload_of(message.inner)
     kind = kinds.kind_of(payload.typ)
     try:
         kind.check_standing(held)
@@ -116,8 +122,7 @@ async def _obstacles(
     return held, tuple(sorted(codes))
 
 
-def _key_obstacles(message: OutboundMessage, partner: Partner, now: datetime) -> list[str]:
-    payload = circumstances.payload_of(message.inner)
+def _key_obstacles(payload: Payload, partner: Partner, now: datetime) -> list[str]:
     codes = []
     if not partner.verified_by:
         codes.append("partner.unverified")
@@ -130,12 +135,12 @@ def _key_obstacles(message: OutboundMessage, partner: Partner, now: datetime) ->
     return codes
 
 
-def _own_key_obstacles(message: OutboundMessage, ring: KeyRing, now: datetime) -> list[str]:
+def _own_key_obstacles(payload: Payload, ring: KeyRing, now: datetime) -> list[str]:
     """A missed ceremony holds what waits until the next one, and uses up no attempt."""
     codes = []
     if Role.HTTP in ring.missing(int(now.timestamp())):
         codes.append("own.keys-missing")
-    if any(ring.bundle.is_revoked(Kid(kid)) for kid in circumstances.payload_of(message.inner).from_.sig):
+    if any(ring.bundle.is_revoked(Kid(kid)) for kid in payload.from_.sig):
         codes.append("own.key-revoked")
     return codes
 
@@ -149,10 +154,15 @@ async def _unwitnessed(message: OutboundMessage, now: datetime, exchange: Exchan
 
 
 async def _hold(
-    message: OutboundMessage, held: HeldAgreement | None, codes: tuple[str, ...], now: datetime, exchange: Exchange
+    message: OutboundMessage,
+    payload: Payload,
+    held: HeldAgreement | None,
+    codes: tuple[str, ...],
+    now: datetime,
+    exchange: Exchange,
 ) -> None:
     what = entries.Circumstance(breaches=entries.codes(codes), outcome="held")
-    entry = entries.about_message(exchange.journal, "held", now, circumstances.about(message, held), what)
+    entry = entries.about_message(exchange.journal, "held", now, circumstances.about(message, payload, held), what)
     await exchange.store.write(
         commands.Hold(message_id=message.id, codes=codes, entry=entry, look_again=now + LOOK_AGAIN)
     )
@@ -208,7 +218,7 @@ async def _changed_since(turn: _Turn, exchange: Exchange) -> bool:
         turn.partner.newest.digest,
     ):
         return True
-    return await _protected(turn.message, exchange) != turn.protected
+    return await _protected(turn.payload, exchange) != turn.protected
 
 
 async def _finish(turn: _Turn, handover: Handover, started: datetime, exchange: Exchange) -> bool:
@@ -217,14 +227,16 @@ async def _finish(turn: _Turn, handover: Handover, started: datetime, exchange: 
         raise ReceiptRejectedError(f"answered {handover.status}")
     message = turn.message
     claimed = receipt.read_receipt(handover.body)
-    verdict = await receipts.verify(claimed, message, turn.partner, exchange)
+    verdict = await receipts.verify(claimed, message, turn.payload, turn.partner, exchange)
     now = exchange.clock()
     await exchange.store.write(
         commands.Complete(
             lease=turn.lease,
             message_id=message.id,
             receipt=receipts.as_received(message.id, claimed),
-            entries=receipts.entries_for(message, turn.held, verdict, claimed, now, exchange, State.SENDING),
+            entries=receipts.entries_for(
+                message, turn.payload, turn.held, verdict, claimed, now, exchange, State.SENDING
+            ),
             now=now,
             ms=_milliseconds(started, now),
         )
@@ -245,7 +257,7 @@ async def _fail(turn: _Turn, setback: Setback, started: datetime, exchange: Exch
     expires_at = datetime.fromtimestamp(message.expires_at, tz=now.tzinfo)
     upcoming = retry.after_failure(failure, now=now, expires_at=expires_at, jitter=exchange.jitter())
     kind = {retry.DeadLetter: "dead-lettered", retry.Expire: "expired", retry.HoldLane: "held"}.get(type(upcoming))
-    what, about = entries.Circumstance(outcome=setback.code), circumstances.about(message, turn.held)
+    what, about = entries.Circumstance(outcome=setback.code), circumstances.about(message, turn.payload, turn.held)
     entry = entries.about_message(exchange.journal, kind, now, about, what) if kind else None
     if kind:
         exchange.alarm(_ALARMS[kind], {"partner": message.partner, "message_id": message.id})
@@ -274,7 +286,8 @@ async def expire(message_id: str, now: datetime, exchange: Exchange) -> None:
         return
     held = await governing.load(exchange, message.agreement, now)
     what = entries.Circumstance(outcome="expired")
-    entry = entries.about_message(exchange.journal, "expired", now, circumstances.about(message, held), what)
+    about = circumstances.about(message, circumstances.payload_of(message.inner), held)
+    entry = entries.about_message(exchange.journal, "expired", now, about, what)
     exchange.alarm("message-expired", {"partner": message.partner, "message_id": message.id})
     await exchange.store.write(commands.Move(message_id=message_id, event=Event.EXPIRE, entry=entry, now=now))
 
@@ -298,7 +311,8 @@ async def _move(message_id: str, event: Event, kind: str, exchange: Exchange, by
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
     held = await governing.load(exchange, message.agreement, now)
     what = entries.Circumstance(by=by, outcome=kind)
-    entry = entries.about_message(exchange.journal, kind, now, circumstances.about(message, held), what)
+    about = circumstances.about(message, circumstances.payload_of(message.inner), held)
+    entry = entries.about_message(exchange.journal, kind, now, about, what)
     state = await exchange.store.write(commands.Move(message_id=message_id, event=event, entry=entry, now=now))
     exchange.wake()
     return state

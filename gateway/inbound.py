@@ -83,7 +83,7 @@ async def _open(arrival: Arrival, now: datetime, exchange: Exchange) -> tuple[Op
     ring, at = exchange.ring(), int(now.timestamp())
     claimed = unlock(read_envelope(arrival.data), lambda kid: ring.opening(Kid(kid), at))
     partner = await exchange.partners.get(arrival.http_org)
-    if partner is None or not partner.verified_by:
+    if partner is None or not partner.verified_by or not partner.bundles:
         raise EnvelopeRejectedError("10", "no verified partner")
     partner = await _with_keys_for(claimed, partner, now, exchange)
     listed = _signing_pair(partner.newest, claimed.payload, at)

@@ -95,7 +95,8 @@ async def _replaced(submission: Submission, exchange: Exchange) -> OutboundMessa
 
 async def _retire(replaced: OutboundMessage, held: HeldAgreement, now: datetime, exchange: Exchange) -> None:
     """The replaced message becomes expired, unless it arrived in the meantime."""
-    about, what = circumstances.about(replaced, held), entries.Circumstance(outcome="replaced")
+    about = circumstances.about(replaced, circumstances.payload_of(replaced.inner), held)
+    what = entries.Circumstance(outcome="replaced")
     entry = entries.about_message(exchange.journal, "expired", now, about, what)
     with suppress(IllegalTransitionError):
         await exchange.store.write(commands.Move(message_id=replaced.id, event=Event.EXPIRE, entry=entry, now=now))

@@ -438,8 +438,11 @@ class Witnesses(Protocol):
         """The partners who gave a receipt that is not proven."""
         ...
 
-    async def unproven(self, partner: str, limit: int, *, after: int = 0) -> tuple[UnprovenReceipt, ...]:
-        """Receipts of this partner that are not proven, oldest first; only those behind the one numbered `after`."""
+    async def unproven(
+        self, partner: str, limit: int, *, after: int = 0, sent_by: int | None = None
+    ) -> tuple[UnprovenReceipt, ...]:
+        """Receipts of this partner that are not proven, oldest first; only those behind the one numbered `after`, and
+        for messages made at `sent_by` (seconds) or before."""
         ...
 
     async def proof(self, leaf: bytes) -> bytes | None:

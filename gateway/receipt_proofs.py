@@ -150,9 +150,13 @@ async def _tell_overdue(org: str, exchange: Exchange) -> None:
 
 
 async def overdue(org: str, now: datetime, exchange: Exchange) -> int:
-    """Return how many receipts of a partner should have been proven by now, as far as they are counted."""
-    before = (now - WITHIN).timestamp()
-    return sum(_given_at(one) <= before for one in await exchange.witnesses.unproven(org, _COUNTED))
+    """Return how many receipts of a partner should have been proven by now, as far as they are counted.
+
+    A receipt is not older than its message, so those for messages of today are not even read: there are most of them.
+    """
+    before = int((now - WITHIN).timestamp())
+    waiting = await exchange.witnesses.unproven(org, _COUNTED, sent_by=before)
+    return sum(_given_at(one) <= before for one in waiting)
 
 
 def _given_at(one: UnprovenReceipt) -> int:

@@ -16,6 +16,7 @@ from gateway.core import commands, receipt
 from gateway.core.envelope import digest
 from gateway.core.errors import NotYetError, ReceiptRejectedError
 from gateway.core.lifecycle import ReceiptEvent, State, after_receipt
+from gateway.core.payload import Payload
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange, OutboundMessage, Partner
 from gateway.tlog import entry as tlog_entry
@@ -30,11 +31,12 @@ async def take(data: bytes, http_org: str, exchange: Exchange) -> None:
     partner = await exchange.partners.get(http_org)
     if message is None or partner is None or message.partner != http_org:
         raise ReceiptRejectedError("for no message of ours to this organisation")
-    verdict = await verify(claimed, message, partner, exchange)
+    payload = circumstances.payload_of(message.inner)
+    verdict = await verify(claimed, message, payload, partner, exchange)
     held = await governing.load(exchange, message.agreement, now)
     command = commands.TakeReceipt(
         receipt=as_received(message.id, claimed),
-        entries=entries_for(message, held, verdict, claimed, now, exchange, message.state),
+        entries=entries_for(message, payload, held, verdict, claimed, now, exchange, message.state),
         now=now,
     )
     await exchange.store.write(command)
@@ -42,9 +44,9 @@ async def take(data: bytes, http_org: str, exchange: Exchange) -> None:
 
 
 async def verify(
-    claimed: receipt.ClaimedReceipt, message: OutboundMessage, partner: Partner, exchange: Exchange
+    claimed: receipt.ClaimedReceipt, message: OutboundMessage, sent: Payload, partner: Partner, exchange: Exchange
 ) -> receipt.Verdict:
-    """Return what a receipt proves about our message; raises ReceiptRejectedError naming the condition that fails.
+    """Return what a receipt proves about our message and the payload that it `sent`; raises ReceiptRejectedError naming the condition that fails.
 
     That its leaf was in no earlier receipt is the store's to refuse, in the transaction that keeps it.
     """
@@ -66,7 +68,7 @@ async def verify(
         msg=message.id,
         env=message.env,
         jws=message.jws,
-        agreement=circumstances.payload_of(message.inner).agreement,
+        agreement=sent.agreement,
         sender=exchange.own.id,
         recipient=partner.org,
     )
@@ -85,6 +87,7 @@ async def _with_newer_keys(partner: Partner, now: datetime, exchange: Exchange) 
 
 def entries_for(
     message: OutboundMessage,
+    sent: Payload,
     held: HeldAgreement | None,
     verdict: receipt.Verdict,
     claimed: receipt.ClaimedReceipt,
@@ -93,7 +96,7 @@ def entries_for(
     state: State,
 ) -> dict[State, commands.LogEntry]:
     """One entry for each state that this receipt can lead to from `state`; the store writes those it enters."""
-    about, hash_ = circumstances.about(message, held), digest(claimed.data)
+    about, hash_ = circumstances.about(message, sent, held), digest(claimed.data)
     made = {}
     for entered in after_receipt(state, verdict.event):
         found = verdict.breaches if entered is State.REJECTED else ()

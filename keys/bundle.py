@@ -60,6 +60,10 @@ class KeyBundle:
     changes_roots: bool
     jws: bytes = field(repr=False)
     pairs: tuple[ListedPair, ...] = field(repr=False)
+    digest: str = field(init=False, compare=False)  # `sha256:` over the published bytes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", f"sha256:{hashlib.sha256(self.jws).hexdigest()}")
 
     @property
     def content(self) -> UnsignedBundle:
@@ -115,11 +119,6 @@ class KeyBundle:
     def endpoints(self) -> Endpoints:
         """Where the organisation is reached."""
         return self.content.endpoints
-
-    @property
-    def digest(self) -> str:
-        """`sha256:` over the published bytes."""
-        return f"sha256:{hashlib.sha256(self.jws).hexdigest()}"
 
     @property
     def fingerprint(self) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import BindParameter, Select, bindparam, or_, select
 
 from contracts.document import read_loose
 from contracts.names import ZERO_DIGEST
@@ -23,6 +23,15 @@ from gateway.store.times import micros
 from gateway.store.transaction import Transaction
 
 _FILE_LIMIT: Final = 1024 * 1024  # bytes of canonical JSON; the wire allows 640 KB
+
+_AT: Final[BindParameter[str]] = bindparam("at")
+_FILES: Final = select(agreement).order_by(agreement.c.id, agreement.c.version)
+_EVENTS: Final = select(agreement_event).order_by(agreement_event.c.org, agreement_event.c.n, agreement_event.c.hash)
+_ONE: Final = _FILES.where(agreement.c.digest == _AT)
+_EVENTS_OF_ONE: Final = _EVENTS.where(agreement_event.c.digest == _AT)
+_IS_THEIRS: Final = or_(agreement.c.party_a == _AT, agreement.c.party_b == _AT)
+_THEIRS: Final = _FILES.where(_IS_THEIRS)
+_EVENTS_OF_THEIRS: Final = _EVENTS.where(agreement_event.c.digest.in_(select(agreement.c.digest).where(_IS_THEIRS)))
 
 
 def record_event(tx: Transaction, record: RecordEvent) -> bool:
@@ -101,25 +110,17 @@ class StoredAgreements:
         self._reader = reader
 
     async def get(self, digest: str) -> AgreementRecord | None:
-        found = await self._records(agreement.c.digest == digest, agreement_event.c.digest == digest)
+        found = await self._records(_ONE, _EVENTS_OF_ONE, at=digest)
         return found[0] if found else None
 
     async def all(self) -> tuple[AgreementRecord, ...]:
-        return await self._records()
+        return await self._records(_FILES, _EVENTS)
 
     async def between(self, partner: str) -> tuple[AgreementRecord, ...]:
-        theirs = or_(agreement.c.party_a == partner, agreement.c.party_b == partner)
-        digests = select(agreement.c.digest).where(theirs)
-        return await self._records(theirs, agreement_event.c.digest.in_(digests))
+        return await self._records(_THEIRS, _EVENTS_OF_THEIRS, at=partner)
 
-    async def _records(self, which: Any = True, whose: Any = True) -> tuple[AgreementRecord, ...]:
-        stored_files = select(agreement).where(which).order_by(agreement.c.id, agreement.c.version)
-        stored_events = (
-            select(agreement_event)
-            .where(whose)
-            .order_by(agreement_event.c.org, agreement_event.c.n, agreement_event.c.hash)
-        )
-        files, chains = await self._reader.ask(lambda rows: (rows(stored_files), rows(stored_events)))
+    async def _records(self, which: Select[Any], whose: Select[Any], **at: str) -> tuple[AgreementRecord, ...]:
+        files, chains = await self._reader.ask(lambda rows: (rows(which, **at), rows(whose, **at)))
         events = self._reader.seal.checked(agreement_event, chains)
         broken = {key[0] for key in self._reader.seal.lacks(agreement_event, events)}
         good = self._reader.seal.checked(agreement, files)

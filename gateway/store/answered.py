@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from gateway.core.commands import Command, Idempotency
 from gateway.core.errors import IdempotencyConflictError
@@ -14,15 +14,15 @@ from gateway.core.tokens import Remember
 from gateway.store.schema import command
 from gateway.store.transaction import Transaction
 
+ANSWERED: Final = select(command.c.request_digest, command.c.response).where(
+    command.c.client == bindparam("client"), command.c.idempotency_key == bindparam("key")
+)
+
 
 def seen(tx: Transaction, client: str, key: str, request_digest: bytes) -> bytes | None:
     """Return the answer that was kept, None where there is none; raises IdempotencyConflictError. The command that asks
     MUST touch the key."""
-    rows = tx.read_touched(
-        select(command.c.request_digest, command.c.response).where(
-            command.c.client == client, command.c.idempotency_key == key
-        )
-    )
+    rows = tx.read_touched(ANSWERED, client=client, key=key)
     if not rows:
         return None
     if rows[0].request_digest != request_digest:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from gateway.store.readers import Rows
 from gateway.store.schema import content, content_key
 from gateway.store.vault import Vault
+
+_KEY: Final = select(content_key.c.wrapped).where(content_key.c.id == bindparam("at"))
+_PARTS: Final = select(content).where(content.c.id == bindparam("at"))
 
 
 def open_parts(rows: Rows, vault: Vault, message_id: str, body_ref: str | None) -> Mapping[str, bytes]:
@@ -18,8 +22,8 @@ def open_parts(rows: Rows, vault: Vault, message_id: str, body_ref: str | None) 
     """
     if body_ref is None:
         return {}
-    keys = rows(select(content_key.c.wrapped).where(content_key.c.id == body_ref))
+    keys = rows(_KEY, at=body_ref)
     if not keys:
         return {}
-    parts = rows(select(content).where(content.c.id == body_ref))
+    parts = rows(_PARTS, at=body_ref)
     return {row["part"]: vault.open(message_id, keys[0]["wrapped"], row) for row in parts}

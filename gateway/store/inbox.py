@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 
 from gateway.core.commands import Acknowledge, Receive, Received, Reception, Release
 from gateway.core.errors import IllegalTransitionError
@@ -25,6 +25,12 @@ _ACTS: Final[Mapping[ReceiptEvent, InboundEvent]] = {
     ReceiptEvent.COLLECTED: InboundEvent.OPEN,
 }
 _ACKNOWLEDGED: Final = tuple(_ACTS)
+_SENDERS: Final = inbox.c.sender == bindparam("by")
+_SAME_ID: Final = inbox.c.message_id == bindparam("at")
+_SAME_ENV: Final = inbox.c.envelope_digest == bindparam("env")
+_KNOWN: Final = select(inbox.c.envelope_digest, inbox.c.receipt).where(_SENDERS, or_(_SAME_ID, _SAME_ENV))
+_BY_ENV: Final = select(inbox.c.receipt).where(_SENDERS, _SAME_ENV)
+_BY_ID: Final = select(inbox.c.envelope_digest).where(_SENDERS, _SAME_ID)
 
 
 # --- commands
@@ -33,11 +39,7 @@ _ACKNOWLEDGED: Final = tuple(_ACTS)
 def receive(tx: Transaction, receive: Receive) -> Received:
     """T4. (sender, id) is unique for ever: the same bytes get the stored receipt, other bytes change nothing."""
     row = receive.message
-    known = tx.read_touched(
-        select(inbox.c.envelope_digest, inbox.c.receipt).where(
-            inbox.c.sender == row.sender, or_(inbox.c.message_id == row.id, inbox.c.envelope_digest == row.env)
-        )
-    )
+    known = tx.read_touched(_KNOWN, by=row.sender, at=row.id, env=row.env)
     if known:
         if all(seen.envelope_digest == row.env for seen in known):
             return Received(reception=Reception.DUPLICATE, receipt=known[0].receipt or b"")
@@ -138,13 +140,11 @@ class StoredInbox:
         self._reader = reader
 
     async def stored_receipt(self, sender: str, env: str) -> bytes | None:
-        statement = select(inbox.c.receipt).where(inbox.c.sender == sender, inbox.c.envelope_digest == env)
-        rows = await self._reader.rows(statement)
+        rows = await self._reader.rows(_BY_ENV, by=sender, env=env)
         return rows[0]["receipt"] if rows else None
 
     async def env_of(self, sender: str, message_id: str) -> str | None:
-        statement = select(inbox.c.envelope_digest).where(inbox.c.sender == sender, inbox.c.message_id == message_id)
-        rows = await self._reader.rows(statement)
+        rows = await self._reader.rows(_BY_ID, by=sender, at=message_id)
         return rows[0]["envelope_digest"] if rows else None
 
     async def message(self, message_id: str, sender: str | None = None) -> InboundMessage | None:

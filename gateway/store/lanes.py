@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, text, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, select, text, update
 
 from gateway.core.errors import IllegalTransitionError
 from gateway.core.lifecycle import State
@@ -59,22 +59,42 @@ class Current:
         return self.state is State.SENDING and self.lease_until is not None and self.lease_until <= now
 
 
-_CURRENT: Final = select(
-    message.c.state,
-    message.c.held_for,
-    delivery.c.id.label("delivery"),
-    delivery.c.lane_id.label("lane"),
-    delivery.c.attempts,
-    delivery.c.round_from,
-    delivery.c.run_at,
-    delivery.c.lease_token,
-    delivery.c.lease_until,
-).join_from(message, delivery, JOINED)
+_CURRENT: Final = (
+    select(
+        message.c.state,
+        message.c.held_for,
+        delivery.c.id.label("delivery"),
+        delivery.c.lane_id.label("lane"),
+        delivery.c.attempts,
+        delivery.c.round_from,
+        delivery.c.run_at,
+        delivery.c.lease_token,
+        delivery.c.lease_until,
+    )
+    .join_from(message, delivery, JOINED)
+    .where(message.c.sender == bindparam("own"), message.c.id == bindparam("at"))
+)
+_ENTER: Final = update(message).where(
+    message.c.sender == bindparam("own"), message.c.id == bindparam("at"), message.c.state == bindparam("before")
+)
+_FOLLOW: Final = update(delivery).where(delivery.c.id == bindparam("at"))
+_FIRST_OPEN: Final = (
+    select(delivery.c.id, delivery.c.run_at, delivery.c.lease_until, message.c.state)
+    .join_from(delivery, message, JOINED)
+    .where(delivery.c.lane_id == bindparam("at"), _OPEN)
+    .order_by(delivery.c.lane_seq)
+    .limit(1)
+)
+_HEAD: Final = select(lane.c.head_delivery, lane.c.run_at).where(lane.c.id == bindparam("at"))
+_BY_KEY: Final = select(lane.c.id, lane.c.next_seq, lane.c.state).where(
+    lane.c.partner == bindparam("to"), lane.c.lane_key == bindparam("key")
+)
+_LANE: Final = update(lane).where(lane.c.id == bindparam("at"))
 
 
 def current(tx: Transaction, message_id: str) -> Current | None:
     """Return an own message that the command touches."""
-    rows = tx.read_touched(_CURRENT.where(message.c.sender == tx.own, message.c.id == message_id))
+    rows = tx.read_touched(_CURRENT, own=tx.own, at=message_id)
     if not rows:
         return None
     row = dict(rows[0]._mapping)
@@ -86,28 +106,18 @@ def enter(tx: Transaction, now: Current, state: State, *, held_for: str | None =
 
     `columns` are those of the delivery; run_at and the lease are cleared unless given.
     """
-    changed = tx.change_touched(
-        update(message)
-        .where(message.c.sender == tx.own, message.c.id == now.message_id, message.c.state == now.state)
-        .values(state=state, held_for=held_for)
-    )
+    changed = tx.change_touched(_ENTER, own=tx.own, at=now.message_id, before=now.state, state=state, held_for=held_for)
     if changed != 1:
         raise IllegalTransitionError(f"own message: no longer in state {now.state}")
     values = {"run_at": None, "lease_token": None, "lease_until": None, **columns, "state": DELIVERY_STATE[state]}
-    tx.change_touched(update(delivery).where(delivery.c.id == now.delivery).values(values))
+    tx.change_touched(_FOLLOW, at=now.delivery, **values)
     refresh(tx, now.lane)
 
 
 def refresh(tx: Transaction, lane_id: int) -> None:
     """Write the lane's row anew from its first open delivery."""
-    heads = tx.read(
-        select(delivery.c.id, delivery.c.run_at, delivery.c.lease_until, message.c.state)
-        .join_from(delivery, message, JOINED)
-        .where(delivery.c.lane_id == lane_id, _OPEN)
-        .order_by(delivery.c.lane_seq)
-        .limit(1)
-    )
-    tx.change(update(lane).where(lane.c.id == lane_id).values(_lane_of(heads[0] if heads else None)))
+    heads = tx.read(_FIRST_OPEN, at=lane_id)
+    tx.change(_LANE, at=lane_id, **_lane_of(heads[0] if heads else None))
 
 
 def _lane_of(head: Any) -> dict[str, Any]:
@@ -124,15 +134,13 @@ def _lane_of(head: Any) -> dict[str, Any]:
 
 def at_head(tx: Transaction, now: Current, instant: int) -> bool:
     """Whether it is this delivery's turn: the head of its lane, its time come, and nobody's lease in force."""
-    rows = tx.read_touched(select(lane.c.head_delivery, lane.c.run_at).where(lane.c.id == now.lane))
+    rows = tx.read_touched(_HEAD, at=now.lane)
     return rows[0].head_delivery == now.delivery and rows[0].run_at is not None and rows[0].run_at <= instant
 
 
 def join(tx: Transaction, partner: str, lane_key: bytes, delivery_id: int, run_at: int) -> tuple[int, int]:
     """Put a new delivery at the end of its lane, which is made where there is none; return lane and place in it."""
-    rows = tx.read_touched(
-        select(lane.c.id, lane.c.next_seq, lane.c.state).where(lane.c.partner == partner, lane.c.lane_key == lane_key)
-    )
+    rows = tx.read_touched(_BY_KEY, to=partner, key=lane_key)
     if not rows:
         lane_id = tx.next_id(lane)
         tx.insert(
@@ -150,7 +158,7 @@ def join(tx: Transaction, partner: str, lane_key: bytes, delivery_id: int, run_a
     values: dict[str, Any] = {"next_seq": row.next_seq + 1}
     if row.state == "idle":
         values |= {"state": "ready", "head_delivery": delivery_id, "run_at": run_at}
-    tx.change_touched(update(lane).where(lane.c.id == row.id).values(values))
+    tx.change_touched(_LANE, at=row.id, **values)
     return row.id, row.next_seq
 
 
@@ -178,28 +186,29 @@ def look_again(tx: Transaction, now: int, *which: ColumnElement[bool]) -> None:
 # --- what is due
 
 
-def partners_due(now: int) -> Select[Any]:
-    """The partners for whom something is due, whoever waited longest first."""
-    return select(lane.c.partner).where(lane.c.run_at <= now).group_by(lane.c.partner).order_by(func.min(lane.c.run_at))
-
-
-def heads_due(partner: str, now: int, limit: int) -> Select[Any]:
-    """The first heads due of one partner, oldest first; a lease that ended comes back as one of them."""
-    return (
-        select(
-            delivery.c.id,
-            delivery.c.message_id,
-            delivery.c.partner,
-            delivery.c.attempts,
-            delivery.c.round_from,
-            message.c.state,
-        )
-        .join_from(lane, delivery, lane.c.head_delivery == delivery.c.id)
-        .join(message, JOINED)
-        .where(lane.c.partner == partner, lane.c.run_at <= now)
-        .order_by(lane.c.run_at)
-        .limit(limit)
+# The partners for whom something is due at `now`, whoever waited longest first.
+PARTNERS_DUE: Final = (
+    select(lane.c.partner)
+    .where(lane.c.run_at <= bindparam("now"))
+    .group_by(lane.c.partner)
+    .order_by(func.min(lane.c.run_at))
+)
+# The first `most` heads due of partner `to`, oldest first; a lease that ended comes back as one of them.
+HEADS_DUE: Final = (
+    select(
+        delivery.c.id,
+        delivery.c.message_id,
+        delivery.c.partner,
+        delivery.c.attempts,
+        delivery.c.round_from,
+        message.c.state,
     )
+    .join_from(lane, delivery, lane.c.head_delivery == delivery.c.id)
+    .join(message, JOINED)
+    .where(lane.c.partner == bindparam("to"), lane.c.run_at <= bindparam("now"))
+    .order_by(lane.c.run_at)
+    .limit(bindparam("most"))
+)
 
 
 def in_turn(queues: Iterable[Sequence[T]], limit: int) -> list[T]:

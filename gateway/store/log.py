@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
@@ -36,6 +36,8 @@ EntryMac = Callable[[int, bytes], bytes]
 
 SALT: Final = "salt"
 VALUE: Final = "value"
+_HEAD: Final = select(log_head)
+_MOVE_HEAD: Final = update(log_head).where(log_head.c.id == 1, log_head.c.size == bindparam("before"))
 
 
 def begin_log(connection: Connection, origin: str) -> None:
@@ -78,7 +80,7 @@ def append_entries(tx: Transaction, mac: EntryMac) -> None:
     if not tx.slots:
         return
     tx.flush()
-    head = tx.read(select(log_head))[0]
+    head = tx.read(_HEAD)[0]
     frontier, at_us = Frontier.from_bytes(head.size, head.frontier), head.updated_at
     for slot in tx.slots:
         slot.index = frontier.size
@@ -88,9 +90,7 @@ def append_entries(tx: Transaction, mac: EntryMac) -> None:
         _insert_entry(tx, slot, at_us, mac)
     tx.flush()
     changed = tx.change(
-        update(log_head)
-        .where(log_head.c.id == 1, log_head.c.size == head.size)
-        .values(size=frontier.size, frontier=frontier.to_bytes(), updated_at=at_us)
+        _MOVE_HEAD, before=head.size, size=frontier.size, frontier=frontier.to_bytes(), updated_at=at_us
     )
     if changed != 1:
         raise LogInconsistentError("the head of the log moved inside a transaction")

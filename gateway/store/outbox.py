@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 
 from gateway.core.commands import (
     Accepted,
@@ -34,7 +34,7 @@ from gateway.store import answered, lanes, owed, service
 from gateway.store.contents import open_parts
 from gateway.store.lanes import JOINED
 from gateway.store.readers import Reader, Rows
-from gateway.store.schema import attempt, command, content, content_key, delivery, message, receipt_in
+from gateway.store.schema import attempt, content, content_key, delivery, message, receipt_in
 from gateway.store.times import instant, micros, seconds
 from gateway.store.transaction import AtIndex, Transaction
 from gateway.store.vault import ENVELOPE, INNER
@@ -43,6 +43,13 @@ LANE_HELD: Final = "lane.held"  # held_for of a message whose partner keeps refu
 _MOVES: Final = frozenset({Event.RELEASE, Event.EXPIRE, Event.CANCEL, Event.RESEND})
 _STATUSES: Final = 10  # answers of the latest attempts, more than any decision needs
 _CAN_EXPIRE: Final = tuple(state for state, events in TRANSITIONS.items() if Event.EXPIRE in events)
+_SAME_EVENT: Final = select(receipt_in.c.id).where(
+    receipt_in.c.sender == bindparam("own"),
+    receipt_in.c.message_id == bindparam("at"),
+    receipt_in.c.event == bindparam("event"),
+)
+_SAME_LEAF: Final = select(receipt_in.c.id).where(receipt_in.c.leaf == bindparam("leaf"))
+_ATTEMPT: Final = update(attempt).where(attempt.c.delivery_id == bindparam("to"), attempt.c.n == bindparam("nth"))
 
 
 # --- commands
@@ -234,10 +241,9 @@ def release_leases(tx: Transaction, release: ReleaseLeases) -> int:
 
 def _apply_receipt(tx: Transaction, own: lanes.Current, receipt: ReceiptIn, entries: Mapping[State, LogEntry]) -> bool:
     """Keep a verified receipt and enter what it proves; False where this one was held already."""
-    same = (receipt_in.c.sender == tx.own) & (receipt_in.c.message_id == own.message_id)
-    if tx.read_touched(select(receipt_in.c.id).where(same, receipt_in.c.event == receipt.event)):
+    if tx.read_touched(_SAME_EVENT, own=tx.own, at=own.message_id, event=receipt.event):
         return False
-    if tx.read(select(receipt_in.c.id).where(receipt_in.c.leaf == receipt.leaf)):
+    if tx.read(_SAME_LEAF, leaf=receipt.leaf):
         raise ReceiptRejectedError("its entry stood in an earlier receipt")
     states = after_receipt(own.state, receipt.event)
     for state in states:
@@ -273,11 +279,7 @@ def _walk(state: State, *events: Event) -> State:
 
 
 def _end_attempt(tx: Transaction, own: lanes.Current, outcome: str, status: int | None, ms: int) -> None:
-    tx.change_touched(
-        update(attempt)
-        .where(attempt.c.delivery_id == own.delivery, attempt.c.n == own.attempts)
-        .values(outcome=outcome, http_status=status, ms=ms)
-    )
+    tx.change_touched(_ATTEMPT, to=own.delivery, nth=own.attempts, outcome=outcome, http_status=status, ms=ms)
 
 
 # --- the port
@@ -294,9 +296,10 @@ class StoredOutbox:
         at = micros(now)
 
         def question(rows: Rows) -> tuple[list[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-            partners = [row["partner"] for row in rows(lanes.partners_due(at))]
-            heads = lanes.in_turn([rows(lanes.heads_due(partner, at, limit)) for partner in partners], limit)
-            return heads, rows(_attempts_of([head["id"] for head in heads])) if heads else ()
+            partners = [row["partner"] for row in rows(lanes.PARTNERS_DUE, now=at)]
+            heads = lanes.in_turn([rows(lanes.HEADS_DUE, to=to, now=at, most=limit) for to in partners], limit)
+            tried = [head["id"] for head in heads if head["attempts"]]
+            return heads, rows(_ATTEMPTS, ids=tried) if tried else ()
 
         heads, tries = await self._reader.ask(question)
         return tuple(
@@ -308,11 +311,11 @@ class StoredOutbox:
 
     async def message(self, message_id: str) -> OutboundMessage | None:
         def question(rows: Rows) -> OutboundMessage | None:
-            found = rows(_MESSAGE.where(message.c.sender == self._own, message.c.id == message_id))
+            found = rows(_ONE_MESSAGE, own=self._own, at=message_id)
             if not found:
                 return None
             parts = open_parts(rows, self._reader.vault, message_id, found[0]["body_ref"])
-            return outbound_message(found[0], rows(receipts_of(self._own, [message_id])), parts)
+            return outbound_message(found[0], rows(RECEIPTS, own=self._own, ids=[message_id]), parts)
 
         return await self._reader.ask(question)
 
@@ -335,22 +338,20 @@ class StoredOutbox:
         at = micros(now)
 
         def question(rows: Rows) -> list[Mapping[str, Any]]:
-            partners = [row["partner"] for row in rows(owed.partners_due(at))]
-            return lanes.in_turn([rows(owed.items_due(partner, at, limit)) for partner in partners], limit)
+            partners = [row["partner"] for row in rows(owed.PARTNERS_DUE, now=at)]
+            return lanes.in_turn([rows(owed.ITEMS_DUE, to=to, now=at, most=limit) for to in partners], limit)
 
         return tuple(map(owed.item, await self._reader.ask(question)))
 
     async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
-        statement = select(command.c.request_digest, command.c.response).where(
-            command.c.client == client, command.c.idempotency_key == key
-        )
-        rows = await self._reader.rows(statement)
+        rows = await self._reader.rows(answered.ANSWERED, client=client, key=key)
         return (rows[0]["request_digest"], rows[0]["response"]) if rows else None
 
 
 _MESSAGE: Final = select(message, delivery.c.attempts, delivery.c.round_from, delivery.c.last_error).join_from(
     message, delivery, JOINED
 )
+_ONE_MESSAGE: Final = _MESSAGE.where(message.c.sender == bindparam("own"), message.c.id == bindparam("at"))
 
 
 def latest(limit: int) -> Select[Any]:
@@ -362,16 +363,16 @@ def latest(limit: int) -> Select[Any]:
     )
 
 
-def receipts_of(own: str, ids: list[str]) -> Select[Any]:
-    return (
-        select(receipt_in.c.message_id, receipt_in.c.event, receipt_in.c.bytes)
-        .where(receipt_in.c.sender == own, receipt_in.c.message_id.in_(ids))
-        .order_by(receipt_in.c.id)
-    )
-
-
-def _attempts_of(ids: list[int]) -> Select[Any]:
-    return select(attempt).where(attempt.c.delivery_id.in_(ids)).order_by(attempt.c.delivery_id, attempt.c.n)
+RECEIPTS: Final = (
+    select(receipt_in.c.message_id, receipt_in.c.event, receipt_in.c.bytes)
+    .where(receipt_in.c.sender == bindparam("own"), receipt_in.c.message_id.in_(bindparam("ids", expanding=True)))
+    .order_by(receipt_in.c.id)
+)
+_ATTEMPTS: Final = (
+    select(attempt)
+    .where(attempt.c.delivery_id.in_(bindparam("ids", expanding=True)))
+    .order_by(attempt.c.delivery_id, attempt.c.n)
+)
 
 
 def _candidate(head: Mapping[str, Any], tries: list[Mapping[str, Any]]) -> Candidate:

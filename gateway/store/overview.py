@@ -31,7 +31,7 @@ class StoredOverview:
     async def outbox(self, limit: int) -> tuple[OutboundMessage, ...]:
         def question(rows: Rows) -> tuple[OutboundMessage, ...]:
             found = rows(outbox.latest(limit))
-            receipts = rows(outbox.receipts_of(self._own, [row["id"] for row in found]))
+            receipts = rows(outbox.RECEIPTS, own=self._own, ids=[row["id"] for row in found])
             return tuple(outbox.outbound_message(row, receipts, {}) for row in found)
 
         return await self._reader.ask(question)

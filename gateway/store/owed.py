@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
-from sqlalchemy import Column, ColumnElement, Select, func, select, update
+from sqlalchemy import Column, ColumnElement, bindparam, func, select, update
 
 from gateway.core.commands import ClaimOutgoing, SettleOutgoing
 from gateway.core.retry import DeadLetter, Expire, HoldLane, RetryAt
@@ -106,24 +106,20 @@ def release(tx: Transaction, tokens: frozenset[bytes] | None, now: int) -> int:
     return tx.change(update(outgoing).where(under).values(ready))
 
 
-def partners_due(now: int) -> Select[Any]:
-    """The partners to whom something is due, whoever waited longest first."""
-    return (
-        select(outgoing.c.partner)
-        .where(outgoing.c.run_at <= now)
-        .group_by(outgoing.c.partner)
-        .order_by(func.min(outgoing.c.run_at))
-    )
-
-
-def items_due(partner: str, now: int, limit: int) -> Select[Any]:
-    """One partner's items whose time has come, oldest first."""
-    return (
-        select(outgoing)
-        .where(outgoing.c.partner == partner, outgoing.c.run_at <= now)
-        .order_by(outgoing.c.run_at, outgoing.c.id)
-        .limit(limit)
-    )
+# The partners to whom something is due at `now`, whoever waited longest first.
+PARTNERS_DUE: Final = (
+    select(outgoing.c.partner)
+    .where(outgoing.c.run_at <= bindparam("now"))
+    .group_by(outgoing.c.partner)
+    .order_by(func.min(outgoing.c.run_at))
+)
+# The first `most` items of partner `to` whose time has come at `now`, oldest first.
+ITEMS_DUE: Final = (
+    select(outgoing)
+    .where(outgoing.c.partner == bindparam("to"), outgoing.c.run_at <= bindparam("now"))
+    .order_by(outgoing.c.run_at, outgoing.c.id)
+    .limit(bindparam("most"))
+)
 
 
 def item(row: Mapping[str, Any]) -> OutgoingItem:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.core import deciding
 from gateway.core.alarms import AlarmCode
@@ -27,6 +27,8 @@ from keys.bundle import KeyBundle, replay_history
 from keys.errors import BundleError
 
 UNREADABLE: Final[AlarmCode] = "bundle-unreadable"
+_ONE: Final = select(partner).where(partner.c.org == bindparam("at"))
+_BUNDLES: Final = select(bundle).where(bundle.c.org == bindparam("at")).order_by(bundle.c.seq)
 
 
 def put_partner(tx: Transaction, put: PutPartner) -> None:
@@ -88,9 +90,7 @@ class StoredPartners:
         self._parsed: dict[str, tuple[KeyBundle, ...]] = {}
 
     async def get(self, org: str) -> Partner | None:
-        one = select(partner).where(partner.c.org == org)
-        theirs = select(bundle).where(bundle.c.org == org).order_by(bundle.c.seq)
-        found, bundles = await self._reader.ask(lambda rows: (rows(one), rows(theirs)))
+        found, bundles = await self._reader.ask(lambda rows: (rows(_ONE, at=org), rows(_BUNDLES, at=org)))
         partners = self._partners(found, bundles)
         return partners[0] if partners else None
 
@@ -101,7 +101,7 @@ class StoredPartners:
         return self._partners(found, bundles)
 
     async def own_bundles(self) -> tuple[KeyBundle, ...]:
-        rows = await self._reader.rows(select(bundle).where(bundle.c.org == self._own).order_by(bundle.c.seq))
+        rows = await self._reader.rows(_BUNDLES, at=self._own)
         return self._whole_history(self._own, self._reader.seal.checked(bundle, rows)) or ()
 
     def _partners(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from gateway.core.commands import Protect
 from gateway.core.deciding import digest_of_bytes
@@ -19,6 +19,7 @@ from gateway.store.times import micros, seconds
 from gateway.store.transaction import Transaction
 
 LOCATION: Final = "location"
+_LISTED: Final = select(table).where(table.c.tag.in_(bindparam("tags", expanding=True)))
 
 
 def protect(tx: Transaction, protect: Protect) -> int:
@@ -50,7 +51,7 @@ class StoredProtection:
 
     async def kinds(self, tags: Iterable[bytes]) -> frozenset[str]:
         asked = list(tags)
-        rows = await self._reader.rows(select(table).where(table.c.tag.in_(asked)))
+        rows = await self._reader.rows(_LISTED, tags=asked)
         good = self._reader.seal.checked(table, rows)
         lacking = self._reader.seal.lacks(table, good)
         named = {digest_of_bytes(tag) for tag in asked} if lacking else frozenset[str]()

@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,6 +30,7 @@ from gateway.core import deciding
 from gateway.core.alarms import Alarm, AlarmCode
 from gateway.core.deciding import Key, RefusedRow
 from gateway.store.cells import as_blob
+from gateway.store.proven import ProvenRows
 
 TAMPERED: Final[AlarmCode] = "row-tampered"  # alarm: the mac fails
 NOT_AS_LOGGED: Final[AlarmCode] = "row-not-as-logged"  # alarm: the mac holds, and the log says otherwise
@@ -132,6 +134,7 @@ class RowSeal:
     refusals: Refusals = field(default_factory=Refusals, init=False, repr=False, compare=False)
     _told: _Told = field(default_factory=_Told, init=False, repr=False, compare=False)
     _pins: _Pins = field(default_factory=_Pins, init=False, repr=False, compare=False)
+    _proven: ProvenRows = field(default_factory=ProvenRows, init=False, repr=False, compare=False)
     _cipher: AESGCM = field(init=False, repr=False, compare=False)
     _taken_in: threading.Event = field(default_factory=threading.Event, init=False, repr=False, compare=False)
 
@@ -164,7 +167,13 @@ class RowSeal:
 
     def is_ours(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Whether the row carries our mac, and nothing else."""
-        return hmac.compare_digest(self._mac(table, row), as_blob(row["mac"]))
+        place = (table.name, tuple(row[name] for name in _names(table)[0]))
+        if self._proven.knows(place, row):
+            return True
+        ours = hmac.compare_digest(self._mac(table, row), as_blob(row["mac"]))
+        if ours:
+            self._proven.add(place, row)
+        return ours
 
     def refuse(self, table: Table, key: tuple[Any, ...], cause: str) -> None:
         """Tell that the row of this primary key is refused: an alarm, and an entry to be made; each row once."""
@@ -237,11 +246,10 @@ class RowSeal:
         return good
 
     def _mac(self, table: Table, row: Mapping[str, Any]) -> bytes:
-        key = [row[column.name] for column in table.primary_key]
-        names = sorted(column.name for column in table.columns if column.name != "mac")
-        parts = [table.name, *key]
+        key, names = _names(table)
+        parts = [table.name, *(row[name] for name in key)]
         for name in names:
-            parts += [name, row[name]]
+            parts += (name, row[name])
         return hmac.digest(self.key, encode(parts), "sha256")
 
 
@@ -250,20 +258,26 @@ def _cell(table: Table, row: Mapping[str, Any], name: str) -> bytes:
     return encode([table.name, *(row[column.name] for column in table.primary_key), name])
 
 
+@cache
+def _names(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns of the primary key, and all that the mac covers, in the order of the mac."""
+    key = tuple(column.name for column in table.primary_key)
+    return key, tuple(sorted(column.name for column in table.columns if column.name != "mac"))
+
+
 def encode(parts: Iterable[object]) -> bytes:
     """Return one sequence of bytes for one sequence of values: kind, length (u32), bytes of each, no two alike."""
-    out = bytearray()
+    out: list[bytes] = []
     for part in parts:
-        match part:
-            case None:
-                kind, data = b"n", b""
-            case int():
-                kind, data = b"i", str(part).encode()
-            case str():
-                kind, data = b"s", part.encode()
-            case bytes():
-                kind, data = b"b", part
-            case _:
-                kind, data = b"?", repr(part).encode()  # no column holds one; a cell that was tampered with may
-        out += kind + len(data).to_bytes(4, "big") + data
-    return bytes(out)
+        if isinstance(part, str):
+            kind, data = b"s", part.encode()
+        elif isinstance(part, bytes):
+            kind, data = b"b", part
+        elif isinstance(part, int):
+            kind, data = b"i", str(part).encode()
+        elif part is None:
+            kind, data = b"n", b""
+        else:
+            kind, data = b"?", repr(part).encode()  # no column holds one; a cell that was tampered with may
+        out += (kind, len(data).to_bytes(4, "big"), data)
+    return b"".join(out)

@@ -9,9 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import cache
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Executable, Row, Select, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import UpdateBase
 
 from contracts.names import ZERO_DIGEST
@@ -24,6 +38,16 @@ from gateway.store.vault import Vault
 from gateway.tlog.entry import commitment_opens, leaf_hash, parse_shape
 
 R = TypeVar("R")
+
+# Built once: every message is written with these.
+_INSERTS: Final = {table.name: insert(table) for table in schema.metadata.sorted_tables}  # parents before children
+_AGREEMENT: Final = select(schema.agreement).where(schema.agreement.c.digest == bindparam("digest"))
+_EVENTS: Final = select(schema.agreement_event).where(schema.agreement_event.c.digest == bindparam("digest"))
+
+
+@cache
+def _last_id(table: Table) -> Select[Any]:
+    return select(func.max(table.c.id))
 
 
 class Slot:
@@ -64,19 +88,22 @@ class Transaction:
 
     # --- reading
 
-    def read(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        """Return the rows, those included that earlier commands of the batch put in."""
+    def read(self, statement: Select[Any], /, **values: Any) -> Sequence[Row[Any]]:
+        """Return the rows, those included that earlier commands of the batch put in; `values` are those of `bindparam`s."""
         self.flush()
-        return self._connection.execute(statement).all()
+        return self._connection.execute(statement, values).all()
 
-    def read_touched(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    def read_touched(self, statement: Select[Any], /, **values: Any) -> Sequence[Row[Any]]:
         """As `read`, for rows that the command `touches` alone: no other command of the batch can have put any in."""
-        return self._connection.execute(statement).all()
+        return self._connection.execute(statement, values).all()
 
     def read_sealed(self, table: Table, *conditions: ColumnElement[bool]) -> list[Mapping[str, Any]]:
         """Return the rows that decide whose mac holds, as `read`."""
-        rows = self.read(select(table).where(*conditions))
-        return self.seal.checked(table, [dict(row._mapping) for row in rows])
+        return self.read_good(table, select(table).where(*conditions))
+
+    def read_good(self, table: Table, statement: Select[Any], /, **values: Any) -> list[Mapping[str, Any]]:
+        """As `read_sealed`, for a select of whole rows of `table`."""
+        return self.seal.checked(table, [dict(row._mapping) for row in self.read(statement, **values)])
 
     # --- changing
 
@@ -122,16 +149,19 @@ class Transaction:
         if table.name in deciding.TABLES:
             self._written[table.name, deciding.key_of(table.name, row)] = deciding.digest_of(table.name, row)
 
-    def change(self, statement: UpdateBase) -> int:
-        """Carry out an UPDATE, a DELETE or an INSERT .. ON CONFLICT now; return how many rows it changed."""
-        self.flush()
-        return self.change_touched(statement)
+    def change(self, statement: UpdateBase, /, **values: Any) -> int:
+        """Carry out an UPDATE, a DELETE or an INSERT .. ON CONFLICT now; return how many rows it changed.
 
-    def change_touched(self, statement: UpdateBase) -> int:
+        `values` are those of its `bindparam`s; in an UPDATE without any of its own, also the columns it sets.
+        """
+        self.flush()
+        return self.change_touched(statement, **values)
+
+    def change_touched(self, statement: UpdateBase, /, **values: Any) -> int:
         """As `change`, for rows that the command `touches` alone."""
         self.changes += 1
         executable: Executable = statement
-        return self._connection.execute(executable).rowcount
+        return self._connection.execute(executable, values).rowcount
 
     def append(self, entry: LogEntry) -> Slot:
         """Log an entry, after those of earlier commands."""
@@ -171,7 +201,7 @@ class Transaction:
         """Return a row number that was never used; sound because this connection alone writes."""
         if table.name not in self._ids:
             self.flush()
-            self._ids[table.name] = self._connection.scalar(select(func.max(table.c.id))) or 0
+            self._ids[table.name] = self._connection.scalar(_last_id(table)) or 0
         self._ids[table.name] += 1
         return self._ids[table.name]
 
@@ -180,9 +210,9 @@ class Transaction:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
-        for table in schema.metadata.sorted_tables:
-            if rows := waiting.get(table.name):
-                self._connection.execute(insert(table), rows)
+        for name, put_in in _INSERTS.items():
+            if rows := waiting.get(name):
+                self._connection.execute(put_in, rows)
 
     # --- agreements' heads
 
@@ -199,10 +229,10 @@ class Transaction:
 
     def _current_heads(self, digest: str) -> tuple[str, str] | None:
         """The tips of both chains, or None where the agreement is not held, or one of its chains is forked or lost an event."""
-        parties = self.read_sealed(schema.agreement, schema.agreement.c.digest == digest)
+        parties = self.read_good(schema.agreement, _AGREEMENT, digest=digest)
         if not parties:
             return None
-        events = self.read_sealed(schema.agreement_event, schema.agreement_event.c.digest == digest)
+        events = self.read_good(schema.agreement_event, _EVENTS, digest=digest)
         if any(key[0] == digest for key in self.seal.lacks(schema.agreement_event, events)):
             return None
         tips: dict[str, str] = {parties[0]["party_a"]: ZERO_DIGEST, parties[0]["party_b"]: ZERO_DIGEST}

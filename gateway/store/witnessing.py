@@ -120,7 +120,9 @@ class StoredWitnesses:
         partners = select(message.c.partner).distinct().select_from(_RECEIVED).where(_UNPROVEN)
         return tuple(row["partner"] for row in await self._reader.rows(partners.order_by(message.c.partner)))
 
-    async def unproven(self, partner: str, limit: int, *, after: int = 0) -> tuple[UnprovenReceipt, ...]:
+    async def unproven(
+        self, partner: str, limit: int, *, after: int = 0, sent_by: int | None = None
+    ) -> tuple[UnprovenReceipt, ...]:
         waiting = (
             select(receipt_in.c.id, receipt_in.c.message_id, receipt_in.c.bytes, receipt_in.c.leaf)
             .select_from(_RECEIVED)
@@ -128,6 +130,8 @@ class StoredWitnesses:
             .order_by(receipt_in.c.id)
             .limit(limit)
         )
+        if sent_by is not None:
+            waiting = waiting.where(message.c.created_at <= sent_by)
         return tuple(
             UnprovenReceipt(number=row["id"], message_id=row["message_id"], data=row["bytes"], leaf=row["leaf"])
             for row in await self._reader.rows(waiting)

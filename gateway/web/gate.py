@@ -151,7 +151,7 @@ class Gate:
     async def _http_key(self, claimed: ClaimedSignature, now: datetime) -> Ed25519Public:
         """From the partner's newest unexpired bundle; where that does not have it, from a newer one, fetched now."""
         partner = await self._exchange.partners.get(claimed.org)
-        if partner is None or not partner.verified_by:
+        if partner is None or not partner.verified_by or not partner.bundles:
             raise HttpSignatureError("http.partner", "only verified partners are let in")
         at = int(now.timestamp())
         public = partner.newest.http_key_for(claimed.kid, at)

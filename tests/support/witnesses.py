@@ -93,19 +93,21 @@ class MemoryWitnesses:
     async def unproven_from(self) -> tuple[str, ...]:
         return tuple(sorted({partner for partner, _ in self._unproven()}))
 
-    async def unproven(self, partner: str, limit: int, *, after: int = 0) -> tuple[UnprovenReceipt, ...]:
-        mine = (receipt for org, receipt in self._unproven() if org == partner and receipt.number > after)
+    async def unproven(
+        self, partner: str, limit: int, *, after: int = 0, sent_by: int | None = None
+    ) -> tuple[UnprovenReceipt, ...]:
+        mine = (receipt for org, receipt in self._unproven(sent_by) if org == partner and receipt.number > after)
         return tuple(mine)[:limit]
 
     async def proof(self, leaf: bytes) -> bytes | None:
         return self.memory.proofs.get(leaf)
 
-    def _unproven(self) -> list[tuple[str, UnprovenReceipt]]:
+    def _unproven(self, sent_by: int | None = None) -> list[tuple[str, UnprovenReceipt]]:
         kept = [(sent.row, taken) for sent in self.memory.sent.values() for taken in sent.receipts.values()]
         return [
             (row.partner, UnprovenReceipt(number=number, message_id=row.id, data=taken.data, leaf=taken.leaf))
             for number, (row, taken) in enumerate(kept, start=1)
-            if taken.leaf not in self.memory.proofs
+            if taken.leaf not in self.memory.proofs and (sent_by is None or row.created_at <= sent_by)
         ]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core import deciding
 from gateway.store import rows
+from gateway.store.proven import KEPT, LARGEST, ProvenRows
 from gateway.store.rows import TAMPERED, RowSeal, encode
 from gateway.store.schema import intention, partner, protection
 from tests.support.store import Alarms
@@ -166,3 +167,30 @@ def test_a_row_that_is_to_be_there_and_is_not_is_lacking() -> None:
     seal.take_in({PLACE: DIGEST})
     assert seal.lacks(intention, []) == {("1",)}
     assert seal.lacks(intention, [HALF]) == frozenset()
+
+
+@pytest.mark.parametrize("column", [*sorted(ROW), "mac"])
+def test_a_row_that_was_good_before_is_judged_by_every_cell(column: str) -> None:
+    seal = make_seal()
+    row = seal.sealed(partner, ROW)
+    for _ in range(3):
+        assert seal.good(partner, row)
+    assert not seal.good(partner, {**row, column: b"x" * 32 if column == "mac" else CHANGED[column]})
+    assert seal.good(partner, row)
+
+
+def test_a_number_of_another_kind_is_another_row() -> None:
+    seal = make_seal()
+    row = seal.sealed(partner, ROW)
+    assert seal.good(partner, row)
+    assert not seal.good(partner, {**row, "fetched_at": 1.0})
+    assert not seal.good(partner, {**row, "fetched_at": True})
+
+
+def test_what_is_remembered_of_good_rows_has_an_end() -> None:
+    known = ProvenRows()
+    for number in range(KEPT + 1):
+        known.add(("partner", (str(number),)), {"org": str(number)})
+    assert [known.knows(("partner", (str(n),)), {"org": str(n)}) for n in (0, 1, KEPT)] == [False, True, True]
+    known.add(("partner", ("large",)), {"org": "large", "root": b"x" * (LARGEST + 1)})
+    assert not known.knows(("partner", ("large",)), {"org": "large", "root": b"x" * (LARGEST + 1)})
