@@ -36,6 +36,7 @@ from gateway.store.log import entry_mac, epochs_of
 from gateway.store.opening import StoreKeys, open_readonly, open_store
 from gateway.store.seeds import StoredDestructions
 from gateway.store.signer import LogSigner, check_not_behind
+from gateway.store.triggers import TriggerCheck
 from gateway.webhooks import Target
 from keys.bundle import KeyBundle
 from keys.http import sign_request
@@ -130,6 +131,7 @@ class Writing(Running):
     """An exchange that is open for writing: also what compares the rows that decide with the log, and what was refused."""
 
     comparison: RowComparison
+    triggers: TriggerCheck
     refusals: Refusals
 
 
@@ -253,7 +255,7 @@ async def open_exchange(
         )
         if not behind:
             await asyncio.to_thread(check_not_behind, home.database, home.signer, settings.log_origin)
-        peer = await stack.enter_async_context(_peer(home, settings, keys, clock))
+        peer = await stack.enter_async_context(_peer(home, settings, keys.ring, clock))
         signing = Signing(lambda: _signer(home, settings, keys))
         exchange = _exchange(settings, keys, opened.store, opened.read, peer, waker, alarm, clock, signing.look)
         await reload_bundles(keys, exchange)
@@ -265,6 +267,7 @@ async def open_exchange(
                 waker=waker,
                 writes=lambda: opened.store.waiting,
                 comparison=opened.comparison,
+                triggers=opened.triggers,
                 refusals=opened.refusals,
             )
         finally:
@@ -273,17 +276,19 @@ async def open_exchange(
 
 
 @contextlib.asynccontextmanager
-async def open_readonly_exchange(home: Home, alarm: Alarm = tell_alarm) -> AsyncIterator[Running]:
-    """Open what a reading command needs; works beside a running server, and cannot write."""
+async def open_readonly_exchange(
+    home: Home, alarm: Alarm = tell_alarm, *, asking: bool = False
+) -> AsyncIterator[Running]:
+    """Open what a reading command needs; works beside a running server, and cannot write. `asking` is for one that asks
+    partners and witnesses something."""
     settings = home.settings()
     keys = await asyncio.to_thread(Keys.load, home)
-    async with open_readonly(
-        home.database,
-        own=settings.org,
-        keys=keys.store_keys(),
-        alarm=alarm,
-    ) as read:
-        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, None, [], alarm, now_utc, _signs_nothing)
+    async with contextlib.AsyncExitStack() as stack:
+        read = await stack.enter_async_context(
+            open_readonly(home.database, own=settings.org, keys=keys.store_keys(), alarm=alarm)
+        )
+        peer = await stack.enter_async_context(_peer(home, settings, keys.ring, now_utc)) if asking else None
+        exchange = _exchange(settings, keys, _ReadOnlyStore(), read, peer, [], alarm, now_utc, _signs_nothing)
         await reload_bundles(keys, exchange)
         yield Running(exchange=exchange, settings=settings, keys=keys, waker=[], writes=lambda: 0)
 
@@ -337,8 +342,31 @@ async def open_targets(home: Home, settings: Settings) -> AsyncIterator[tuple[Ta
         )
 
 
+async def unusable_files(home: Home, settings: Settings) -> tuple[str, ...]:
+    """What is wrong with the files that the configuration names: authorities of partners, secrets and authorities of
+    receivers. Whoever serves is refused for each."""
+
+    def no_ring() -> KeyRing:
+        raise NotReadyError("nothing is asked of anybody")
+
+    ways = [
+        _peer(home, settings, no_ring, now_utc),
+        *(open_target(home, settings, webhook) for webhook in settings.webhooks),
+    ]
+    wrong = []
+    for way in ways:
+        try:
+            async with way:
+                pass
+        except HomeError as error:
+            wrong.append(str(error))
+    return tuple(wrong)
+
+
 @contextlib.asynccontextmanager
-async def _peer(home: Home, settings: Settings, keys: Keys, clock: Clock) -> AsyncIterator[PeerAdapter]:
+async def _peer(
+    home: Home, settings: Settings, ring: Callable[[], KeyRing], clock: Clock
+) -> AsyncIterator[PeerAdapter]:
     def sign(method: str, target_uri: str, body: bytes | None, idempotency_key: str | None) -> Mapping[str, str]:
         at = int(clock().timestamp())
         return sign_request(
@@ -350,7 +378,7 @@ async def _peer(home: Home, settings: Settings, keys: Keys, clock: Clock) -> Asy
             created=at,
             nonce=secrets.token_bytes(_NONCE),
             org=settings.org,
-            secret=keys.ring().http(at),
+            secret=ring().http(at),
         )
 
     ca_file = home.path / settings.ca_file if settings.ca_file else None

@@ -46,6 +46,7 @@ async def verify_log(home: Home) -> LogReport:
             return tuple(NoteKey(name=name, public=raw) for raw in publics)
 
         rules = LogRules(
+            own=running.settings.org,
             origin=origin,
             mac=entry_mac(held["append"], epochs),
             log_keys=log_keys,

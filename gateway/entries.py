@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from contracts.breach import Breach, BreachCode
 from contracts.check import CheckedBody
-from gateway.core import deciding
+from gateway.core import deciding, tags
 from gateway.core.commands import LogEntry, Opening
 from gateway.tlog.entry import (
     NONCE_LENGTH,
@@ -65,8 +65,8 @@ class About:
 class Circumstance:
     """What else an act says: its outcome (a code), the role of who acted, the digest of a receipt, the breaches found.
 
-    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry. `rows` are the
-    deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`). `erased`
+    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry, which
+    commits to their digest. `rows` are the deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`). `erased`
     names what was erased, likewise.
     """
 
@@ -142,7 +142,12 @@ def microseconds(now: datetime) -> int:
 
 def _make(journal: Journal, kind: str, now: datetime, what: Circumstance, entry: Entry) -> LogEntry:
     checked = what.checked
-    bound = {"by": what.by, deciding.ROWS: deciding.to_text(what.rows) if what.rows else None, "erased": what.erased}
+    bound = {
+        "by": what.by,
+        deciding.ROWS: deciding.to_text(what.rows) if what.rows else None,
+        "erased": what.erased,
+        tags.SUBJECTS: tags.text_of(what.tags) if what.tags else None,
+    }
     openings = tuple(
         Opening(field=name, salt=journal.entropy(SALT_LENGTH), value=text.encode())
         for name, text in bound.items()

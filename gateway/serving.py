@@ -291,7 +291,9 @@ def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
 
 
 async def compare_rows(running: Writing) -> Compared:
-    """Rows that decide compared with the log; what differs counts from now on as the log says, is alarmed and logged."""
+    """Rows that decide compared with the log; what differs counts from now on as the log says, is alarmed and logged.
+    So are triggers that are not as they were made: nothing but them is less safe for it."""
+    await asyncio.to_thread(running.triggers.run)
     found = await asyncio.to_thread(running.comparison.run)
     await integrity.record(running.refusals, running.exchange)
     if found.rows:

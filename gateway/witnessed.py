@@ -217,27 +217,32 @@ async def find_behind(exchange: Exchange) -> Remembered | None:
     """Return the largest checkpoint of ours that a witness holds and that our log does not continue; None where it
     continues all of them."""
     remembered = await all_remembered(exchange)
-    largest_first = sorted(remembered, key=lambda one: one.checkpoint.size, reverse=True)
-    size = await _size(exchange)
-    if largest_first and largest_first[0].checkpoint.size > size:
-        return largest_first[0]
-    return await _no_beginning([one for one in largest_first if one.checkpoint.size > 0], exchange)
-
-
-async def _no_beginning(remembered: Sequence[Remembered], exchange: Exchange) -> Remembered | None:
-    """The first of these, largest first, that is no beginning of our log as signed."""
-    if not remembered:
+    largest = max(remembered, key=lambda one: one.checkpoint.size, default=None)
+    if largest is None or largest.checkpoint.size == 0:
         return None
+    if largest.checkpoint.size > await _size(exchange):
+        return largest
     newest = await exchange.log.checkpoint()
-    if newest is None or newest.size < remembered[0].checkpoint.size:
+    if newest is None or newest.size < largest.checkpoint.size:
         await exchange.sign_log()
         newest = await exchange.log.checkpoint()
-    if newest is None or newest.size < remembered[0].checkpoint.size:
-        return remembered[0]
-    for one in remembered:
-        hashes = await exchange.log.consistency(one.checkpoint.size, newest.size)
+    if newest is None:
+        return largest
+    return await not_continued(remembered, newest.size, newest.root, exchange)
+
+
+async def not_continued(
+    remembered: Sequence[Remembered], size: int, root: bytes, exchange: Exchange
+) -> Remembered | None:
+    """The first of these, largest first, that is no beginning of our log of this size and root."""
+    for one in sorted(remembered, key=lambda one: one.checkpoint.size, reverse=True):
+        if one.checkpoint.size > size:
+            return one
+        if one.checkpoint.size == 0:
+            continue
+        hashes = await exchange.log.consistency(one.checkpoint.size, size)
         try:
-            verify_consistency(one.checkpoint.size, one.checkpoint.root, newest.size, newest.root, hashes or ())
+            verify_consistency(one.checkpoint.size, one.checkpoint.root, size, root, hashes or ())
         except ProofError:
             return one
     return None

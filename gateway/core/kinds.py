@@ -46,7 +46,7 @@ def _agreement(says: str) -> Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     # own messages
-    "submitted": _message("a message was checked, sealed and queued", commits=("by",), checked=True),
+    "submitted": _message("a message was checked, sealed and queued", commits=("by", "subjects"), checked=True),
     "refused": _message("a submission was refused; `breaches` say why", "breaches", commits=("by",)),
     "held": _message("a message is kept back; `breaches` say why", "breaches"),
     "resent": _message("a person had a dead or held message sent again", commits=("by",)),
@@ -63,7 +63,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "it was tried for too long; or, with `dir` own, something owed to a partner was given up"
     ),
     # partners' messages
-    "received": _message("a message was checked and kept", checked=True),
+    "received": _message("a message was checked and kept", commits=("subjects",), checked=True),
     "refused-inbound": _message("a message was refused; `breaches` say why", "breaches"),
     "released": _message("content was given to a case system, or to a mailbox's owner", "role", commits=("by",)),
     "handed-over": _message("a case system has it; `role` is what it stands for", "role", commits=("by",)),
@@ -102,8 +102,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "token-revoked": _own("a service token was revoked", "role", commits=("by", "rows")),
     "approval": _own("one person stated an act that needs two; `outcome` names the act", commits=("by",)),
     # protection
-    "protection-added": _own("a child was put on the protection list", commits=("by", "rows")),
-    "protection-removed": _own("a child was taken off it, by two people or (said so) one", commits=("by", "rows")),
+    "protection-added": _own("a child was put on the protection list", commits=("by", "rows", "subjects")),
+    "protection-removed": _own(
+        "a child was taken off it, by two people or (said so) one", commits=("by", "rows", "subjects")
+    ),
     # statements between partners
     "statement-sent": _own("our daily statement went to the partner", "partner", "receipt"),
     "statement-received": _own("the partner's daily statement came", "partner", "receipt"),
@@ -126,7 +128,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "restored": _own("from here on the log continues a backup"),
     "row-refused": _own(
-        "a row that decides was not ours, or not as the log says; `outcome` is its table", "partner", "breaches"
+        "a row that decides was not ours, or not as the log says, or a trigger not as it was made; `outcome` is its table",
+        "partner",
+        "breaches",
     ),
     "clock-step": _own("the wall clock stepped by more than two seconds; `outcome` is the direction"),
 }

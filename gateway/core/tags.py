@@ -6,11 +6,13 @@ and nobody can try names against a stolen database. Tags that only suggest a mat
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
+SUBJECTS: Final = "subjects"  # the field of the commitment in an entry whose child is found by tags
 _SEPARATOR = b"\x00"
 
 
@@ -26,6 +28,11 @@ def child_tags(body: Mapping[str, Any], index_key: bytes) -> frozenset[bytes]:
 def lane_tag(index_key: bytes, thread: str, *, urgent: bool) -> bytes:
     """Return the lane key of a thread by its first message id; what is urgent has a lane of its own and overtakes."""
     return _tag(index_key, "lane-urgent" if urgent else "lane", thread)
+
+
+def text_of(tags: Iterable[bytes]) -> str:
+    """What an entry's `subjects` binds: the digest of its tags, each once, ascending, joined; every tag has 32 bytes."""
+    return f"sha256:{hashlib.sha256(b''.join(sorted(set(tags)))).hexdigest()}"
 
 
 def _tag(index_key: bytes, kind: str, *values: str) -> bytes:

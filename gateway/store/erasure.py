@@ -44,4 +44,4 @@ def _entries(tx: Transaction, erase: Erase) -> list[int]:
 
 def _erasable(table: Table, indexes: list[int]) -> ColumnElement[bool]:
     mine = table.c.entry_idx.in_(indexes)
-    return mine & (table.c.field != KEPT) if "field" in table.c else mine
+    return mine & table.c.field.not_in(sorted(KEPT)) if "field" in table.c else mine

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from gateway.core.commands import PutCheckpoint, Record
 from gateway.core.errors import LogInconsistentError
-from gateway.store.cells import as_number, as_text
+from gateway.store.cells import as_blob, as_number, as_text
 from gateway.store.schema import (
     checkpoint,
     log_detail,
@@ -57,6 +57,15 @@ def epochs_of(database: Path, origin: str) -> Epochs:
     """As `read_epochs`, of a database that nobody has opened yet."""
     with reader_engine(database).connect() as connection:
         return read_epochs(connection, origin)
+
+
+def head_of(database: Path) -> tuple[str, Frontier] | None:
+    """The log's name and tree as the head row says; None where the log has not begun. Raises TreeError."""
+    with reader_engine(database).connect() as connection:
+        row = connection.execute(select(log_head)).one_or_none()
+    return (
+        None if row is None else (as_text(row.origin), Frontier.from_bytes(as_number(row.size), as_blob(row.frontier)))
+    )
 
 
 def entry_mac(append_key: bytes, epochs: Epochs) -> EntryMac:

@@ -37,6 +37,7 @@ from gateway.store.sqlite import opening, reader_engine, writer_engine
 from gateway.store.statements import StoredStatements
 from gateway.store.tokens import StoredTokens
 from gateway.store.transaction import Transaction
+from gateway.store.triggers import TriggerCheck
 from gateway.store.vault import Vault
 from gateway.store.webhooks import StoredCursors
 from gateway.store.witnessing import StoredWitnesses
@@ -89,6 +90,7 @@ class OpenStore:
     store: Writer
     read: Readers
     comparison: RowComparison
+    triggers: TriggerCheck
     refusals: Refusals
 
 
@@ -132,7 +134,13 @@ async def open_store(
         writer = Writer(engine, begin=begin, handle=handle, finish=finish, room=room, fatal=fatal)
         stack.push_async_callback(asyncio.to_thread, writer.close)
         comparison = RowComparison(path, mac=mac, seal=seal, vault=vault)
-        yield OpenStore(store=writer, read=_readers(reader, own), comparison=comparison, refusals=seal.refusals)
+        yield OpenStore(
+            store=writer,
+            read=_readers(reader, own),
+            comparison=comparison,
+            triggers=TriggerCheck(path, seal),
+            refusals=seal.refusals,
+        )
 
 
 @asynccontextmanager

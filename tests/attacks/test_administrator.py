@@ -23,6 +23,7 @@ from gateway.core.errors import LogInconsistentError
 from gateway.evidence.remembered import Remembered
 from gateway.evidence.verify import REMEMBERED as REMEMBERED_HEAD
 from gateway.evidence.verify import Brought, verify_export
+from gateway.store.migrations.append_only import restore, triggers_of
 from gateway.store.schema import (
     checkpoint,
     inbox,
@@ -74,6 +75,7 @@ NOTHING: Final = "-"
 REFUSES: Final = "refuses"
 HEAD: Final = "the head"
 RECEIPT: Final = "a receipt without entry"
+TRIGGERS: Final = "the triggers"
 
 
 # --- what the victim had, and what others know of it
@@ -141,6 +143,8 @@ def told(problems: Sequence[Problem]) -> str:
         return f"entries {some[1]} to {some[2]}"
     if problem.column.endswith(".jws"):
         return RECEIPT
+    if problem.column.startswith("trigger."):
+        return TRIGGERS
     return HEAD if problem.column == REMEMBERED_HEAD else f"entry {problem.index}"
 
 
@@ -202,21 +206,26 @@ class Stolen:
 
 
 class Administrator:
-    """Writes to the files of the victim: every trigger dropped, every table his."""
+    """Writes to the files of the victim: every table is his; the triggers stand again when he goes, he would be seen else."""
 
     def __init__(self, scene: Scene, at: Path) -> None:
         self.scene = scene
         self.at = at
         self.engine = writer_engine(at / DATABASE)
         with self.engine.begin() as connection:
-            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
-            for name in names:
-                connection.execute(text(f"DROP TRIGGER {name}"))
+            self.triggers = triggers_of(connection)
+            restore(connection, {})
 
     def act(self, change: Callable[[Connection], None]) -> None:
         with self.engine.begin() as connection:
             connection.execute(text("PRAGMA defer_foreign_keys = ON"))
             change(connection)
+        self.engine.dispose()
+
+    def leave(self) -> None:
+        """Put the triggers back."""
+        with self.engine.begin() as connection:
+            restore(connection, self.triggers)
         self.engine.dispose()
 
     def entries(self) -> list[bytes]:
@@ -246,17 +255,16 @@ class Administrator:
         self.act(lambda connection: self._rewrite(connection, entries, stolen))
 
     def _rewrite(self, connection: Connection, entries: list[bytes], stolen: Stolen) -> None:
-        before = {row.leaf_hash: row for row in connection.execute(select(log_entry))}
-        openings = {index: leaf for leaf, row in before.items() for index in [row.idx]}
+        held = {row.idx: row for row in connection.execute(select(log_entry))}
+        before = {row.leaf_hash: row for row in held.values()}
         notes = connection.execute(select(checkpoint).order_by(checkpoint.c.size)).all()
         kept_openings = connection.execute(select(log_detail)).mappings().all()
         kept_tags = connection.execute(select(log_subject)).mappings().all()
         for table in (log_path, log_detail, log_subject, log_node, checkpoint, log_entry):
             connection.execute(delete(table))
-        tree, at_us, places = Frontier(), 0, {}
+        tree, at_us = Frontier(), 0
         for index, entry in enumerate(entries):
             members, leaf = json.loads(entry), leaf_hash(entry)
-            places[leaf] = index
             at_us = max(at_us, members["at"])
             old = before.get(leaf)
             mac = (
@@ -288,13 +296,16 @@ class Administrator:
             for node in tree.append(leaf):
                 connection.execute(insert(log_node).values(level=node.level, idx=node.idx, hash=node.hash))
             self._note(connection, tree, notes, stolen)
-        # Openings of entries that stayed where they were still open: their encryption names the index.
-        for row in kept_openings:
-            if places.get(openings[row["entry_idx"]]) == row["entry_idx"]:
-                connection.execute(insert(log_detail).values(**row))
-        for row in kept_tags:
-            if places.get(openings[row["entry_idx"]]) == row["entry_idx"]:
-                connection.execute(insert(log_subject).values(**row))
+        # Openings still open where the entry at their place commits to the same: their encryption names the index.
+        same = {
+            index
+            for index, entry in enumerate(entries)
+            if index in held and commits(entry) == commits(held[index].entry)
+        }
+        for table, rows in ((log_detail, kept_openings), (log_subject, kept_tags)):
+            for row in rows:
+                if row["entry_idx"] in same:
+                    connection.execute(insert(table).values(**row))
         connection.execute(update(log_head).values(size=tree.size, frontier=tree.to_bytes(), updated_at=at_us))
         if stolen.memory:
             signed = max(note.size for note in notes if note.size <= tree.size)
@@ -336,6 +347,18 @@ def lie(entry: bytes) -> bytes:
     return canonical({**json.loads(entry), "outcome": "altered"})
 
 
+def unsay(entry: bytes) -> bytes:
+    """Another entry in its place, about nothing at all: nothing is asked for that belonged to the one before."""
+    said = json.loads(entry)
+    kept = {name: said[name] for name in ("v", "at", "nonce", "org", "origin")}
+    return canonical({**kept, "kind": "clock-step", "dir": "own", "outcome": "forward"})
+
+
+def commits(entry: bytes) -> dict[str, str]:
+    """What it commits to."""
+    return dict(json.loads(entry).get("commit", {}))
+
+
 # --- what he does
 
 
@@ -375,9 +398,11 @@ def truncate_old(admin: Administrator) -> None:
     with admin.engine.connect() as connection:
         sizes = connection.execute(select(checkpoint.c.size).order_by(checkpoint.c.size)).scalars().all()
     size = max(size for size in sizes if size < admin.scene.head.checkpoint.size)
-    admin.rewrite(admin.entries()[:size], Stolen())
-    for table in (inbox, outgoing):
-        admin.act(lambda connection, table=table: connection.execute(delete(table)))
+    left = admin.entries()[:size]
+    messages = [json.loads(entry).get("msg") for entry in admin.entries()]
+    for message in {one for one in messages[size:] if one is not None and one not in messages[:size]}:
+        admin.forget_receipts(message)
+    admin.rewrite(left, Stolen())
 
 
 def truncate_new(admin: Administrator) -> None:
@@ -404,12 +429,12 @@ def put_back_with_memory(admin: Administrator) -> None:
 
 
 def rewrite_old(stolen: Stolen) -> Callable[[Administrator], None]:
-    """An old message that was received never was: its three entries say something else, everything else fits."""
+    """An old message that was received never was: other entries stand in the place of its three, everything else fits."""
 
     def change(admin: Administrator) -> None:
         entries, at = admin.entries(), admin.find("received")
         message = json.loads(entries[at])["msg"]
-        changed = [lie(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
+        changed = [unsay(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
         admin.rewrite(changed, stolen)
         admin.forget_receipts(message)
 
@@ -422,7 +447,7 @@ EVERYTHING = Stolen(append_key=True, log_key=True, memory=True)
 def rewrite_new_received(admin: Administrator) -> None:
     entries, at = admin.entries(), admin.find("received", after=admin.scene.witnessed.size)
     message = json.loads(entries[at])["msg"]
-    changed = [lie(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
+    changed = [unsay(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
     admin.rewrite(changed, EVERYTHING)
     admin.forget_receipts(message)
 
@@ -431,6 +456,39 @@ def rewrite_new_search(admin: Administrator) -> None:
     entries, at = admin.entries(), admin.find("search", after=admin.scene.witnessed.size)
     entries[at] = lie(entries[at])
     admin.rewrite(entries, EVERYTHING)
+
+
+def forget_who(admin: Administrator) -> None:
+    """Delete the opening of a search: who made it."""
+    gone = delete(log_detail).where(log_detail.c.entry_idx == admin.find("search"))
+    admin.act(lambda connection: connection.execute(gone))
+
+
+def hide_child(admin: Administrator) -> None:
+    """Delete an old message's search tags: whoever looks for the child does not find it."""
+    gone = delete(log_subject).where(log_subject.c.entry_idx == admin.find("received"))
+    admin.act(lambda connection: connection.execute(gone))
+
+
+def pass_for_another(admin: Administrator) -> None:
+    """Put another child's tag in the place of an old message's."""
+    at = admin.find("received")
+
+    def swap(connection: Connection) -> None:
+        connection.execute(delete(log_subject).where(log_subject.c.entry_idx == at))
+        connection.execute(insert(log_subject).values(tag=bytes(32), entry_idx=at))
+
+    admin.act(swap)
+
+
+def forget_answer(admin: Administrator) -> None:
+    """Delete the receipts that were given for an old message; its entries stay."""
+    admin.forget_receipts(json.loads(admin.entries()[admin.find("received")])["msg"])
+
+
+def drop_triggers(admin: Administrator) -> None:
+    """Nothing else: whoever comes next may change and delete by mistake."""
+    admin.triggers = {}
 
 
 def leave_alone(_: Administrator) -> None:
@@ -486,6 +544,31 @@ ATTACKS: Final = (
         says="cuts the log off at what was witnessed, with the receipts it gave",
         does=truncate_new,
         found=(REFUSES, NOTHING, NOTHING, NOTHING, RECEIPT, NOTHING),
+    ),
+    Attack(
+        says="deletes who made an old search",
+        does=forget_who,
+        found=(NOTHING, "entry 8", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="deletes the search tags of an old message",
+        does=hide_child,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="gives an old message another child's search tags",
+        does=pass_for_another,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="deletes the receipts it gave for an old message",
+        does=forget_answer,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="drops the triggers",
+        does=drop_triggers,
+        found=(NOTHING, TRIGGERS, NOTHING, NOTHING, NOTHING, NOTHING),
     ),
     Attack(
         says="puts an old database file back",
@@ -547,7 +630,7 @@ def test_each_finds_what_the_table_says_and_nothing_else(attack: Attack, scene: 
     copy_history(scene.folder, tmp_path)
     admin = Administrator(scene, tmp_path)
     attack.does(admin)
-    admin.engine.dispose()
+    admin.leave()
     found = tuple(ask(observer, scene, tmp_path) for observer in OBSERVERS)
     assert found == attack.found
 
@@ -559,5 +642,5 @@ def test_what_nobody_finds_is_found_once_a_witness_has_looked(scene: Scene, tmp_
         row = connection.execute(select(checkpoint).where(checkpoint.c.size == scene.size)).one()
     admin = Administrator(scene, tmp_path)
     rewrite_new_search(admin)
-    admin.engine.dispose()
+    admin.leave()
     assert ask_witness(replace(scene, witnessed=Seen(scene.size, row.root)), tmp_path) == REFUSES

@@ -13,7 +13,7 @@ from tests.support.disk import OnDisk, on_disk, settle
 from tests.support.exchange import Town, make_town_in_force
 from tests.support.keys import make_secrets
 from tests.support.messages import A, B
-from tests.support.store import rows, tamper
+from tests.support.store import by_hand, rows, tamper
 
 
 def running(disk: OnDisk, folder: Path) -> Writing:
@@ -27,6 +27,7 @@ def running(disk: OnDisk, folder: Path) -> Writing:
         waker=[],
         writes=lambda: 0,
         comparison=disk.opened.comparison,
+        triggers=disk.opened.triggers,
         refusals=disk.opened.refusals,
     )
 
@@ -54,3 +55,21 @@ async def test_an_event_whose_mac_was_broken_takes_its_agreement_out_of_force_wi
         assert kinds(disk) == [("row-refused", "agreement_event")]
         await tell_refused(gateway)
         assert kinds(disk) == [("row-refused", "agreement_event")]
+
+
+async def test_a_dropped_trigger_is_alarmed_and_logged_once_and_stops_nothing(tmp_path: Path) -> None:
+    town = await make_town_in_force()
+    upgrade(tmp_path / "gateway.sqlite")
+    async with on_disk(town.b, tmp_path / "gateway.sqlite") as disk:
+        await settle(disk, town.a)
+        gateway = running(disk, tmp_path)
+        tamper(disk.path)  # all as it was afterwards
+        await compare_rows(gateway)
+        assert kinds(disk) == []
+        by_hand(disk.path, "DROP TRIGGER log_entry_no_update")
+        by_hand(disk.path, 'CREATE TABLE "A Name" (x)')
+        by_hand(disk.path, 'CREATE TRIGGER odd AFTER INSERT ON "A Name" BEGIN SELECT 1; END')
+        for _ in range(2):
+            assert (await compare_rows(gateway)).rows == ()
+        assert kinds(disk) == [("row-refused", "log_entry"), ("row-refused", "sqlite_master")]
+        assert await in_force(disk, town)

@@ -153,6 +153,7 @@ def test_the_log_goes_on_under_its_next_name(case: Case, tmp_path: Path) -> None
         served = case.operator.serve(case.home)
         assert served.returncode == 3, served.stderr
         assert "log.behind" in served.stderr
+        assert "log.behind-witness" in case.run("doctor")[1]
         opened = json.loads(case.done("log", "new-epoch", "--yes", "--by", "A Person", "--json"))
     assert (opened["origin"], opened["witness"]) == (SECOND, "dpo.example/w")
     assert opened["remembered"] > opened["left"]
@@ -162,6 +163,7 @@ def test_the_log_goes_on_under_its_next_name(case: Case, tmp_path: Path) -> None
     case.done("log", "verify")
     served = case.operator.serve(case.home)
     assert (served.returncode, "keys request" in served.stderr) == (2, True)
+    assert "keys.other-epoch" in case.run("doctor")[1]
 
     request, bundle = (str(tmp_path / name) for name in ("request", "bundle.jws"))
     root = str(case.operator.folder / "root.keystore")

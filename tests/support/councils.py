@@ -213,6 +213,7 @@ def live_problems(org: str, database: Path) -> list[Problem]:
     """What `log verify` finds in the database."""
     append, origin = store_keys(org).append, make_origin(org)
     rules = LogRules(
+        own=org,
         origin=origin,
         mac=lambda index, data: row_mac(append, origin, index, data),
         log_keys=lambda _: [log_key(org)],

@@ -42,7 +42,7 @@ def erase(memory: Any, command: Erase) -> int:
 
     lost = 0
     for index, entry in enumerate(memory.log):
-        kept = tuple(opening for opening in entry.openings if opening.field == KEPT)
+        kept = tuple(opening for opening in entry.openings if opening.field in KEPT)
         if named(index, entry) and (entry.tags or kept != entry.openings):
             memory.log[index] = dataclasses.replace(entry, openings=kept, tags=frozenset())
             lost += 1

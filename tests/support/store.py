@@ -10,7 +10,7 @@ import json
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,9 +40,12 @@ from gateway.core.commands import (
     Release,
     Submit,
 )
+from gateway.core.erasure import ERASED
 from gateway.core.lifecycle import ReceiptEvent, State
 from gateway.core.retry import Next, RetryAt
+from gateway.core.tags import SUBJECTS, text_of
 from gateway.ports import Candidate
+from gateway.store.migrations.append_only import restore, triggers_of
 from gateway.store.opening import OpenStore, StoreKeys, open_store
 from gateway.store.signer import LogSigner
 from gateway.store.sqlite import reader_engine, writer_engine
@@ -95,11 +98,16 @@ def make_entry(
     when: datetime = START,
     by: str | None = None,
     rows: tuple[deciding.Change, ...] = (),
+    erased: str | None = None,
+    tags: frozenset[bytes] | None = None,
     **members: Any,
 ) -> LogEntry:
-    """An entry with what a test says of it; `by` and the deciding `rows` become commitments with their openings."""
+    """An entry with what a test says of it: `by`, the deciding `rows`, what was `erased` and the `tags` become commitments
+    with their openings. Without `tags` it has one, and does not commit to it: as entries were before they did."""
     salt = secrets.token_bytes(32)
     said = ({} if by is None else {"by": by}) | ({deciding.ROWS: deciding.to_text(rows)} if rows else {})
+    said |= {} if erased is None else {ERASED: erased}
+    said |= {SUBJECTS: text_of(tags)} if tags else {}
     openings = tuple(Opening(field=name, salt=salt, value=text.encode()) for name, text in said.items())
     if said:
         members["commit"] = {name: commitment(salt, name, text) for name, text in said.items()}
@@ -125,7 +133,7 @@ def make_entry(
         outcome=members.get("outcome"),
         role=members.get("role"),
         paths=members.get("paths", ()),
-        tags=frozenset({hashlib.sha256(b"tag").digest()}),
+        tags=frozenset({hashlib.sha256(b"tag").digest()}) if tags is None else tags,
         openings=openings,
     )
 
@@ -368,15 +376,28 @@ async def open_lab(path: Path, *, agreement: bool = True, floor: int = 0) -> Asy
 
 
 def tamper(path: Path, *statements: str) -> None:
-    """Change the database as its administrator could: behind the store, triggers dropped."""
+    """Change the database as its administrator could: behind the store, the triggers out of the way for it."""
     engine = writer_engine(path)
     try:
         with engine.begin() as connection:
             connection.execute(text("PRAGMA defer_foreign_keys = ON"))
-            for (trigger,) in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
-                connection.execute(text(f"DROP TRIGGER {trigger}"))
+            triggers = triggers_of(connection)
+            restore(connection, {})
             for statement in statements:
                 assert connection.execute(text(statement)).rowcount > 0, statement
+            restore(connection, triggers)
+    finally:
+        engine.dispose()
+
+
+def by_hand(path: Path, statement: str) -> None:
+    """Change the database as SQLite's own shell does: every trigger stands, no reference is looked at."""
+    engine = writer_engine(path)
+    try:
+        with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("PRAGMA foreign_keys = OFF")
+            cursor.execute(statement)
+            connection.commit()
     finally:
         engine.dispose()
 
@@ -404,6 +425,7 @@ def good_signature(public: bytes, signature: bytes, message: bytes) -> bool:
 
 def make_rules(**changes: Any) -> LogRules:
     rules = LogRules(
+        own=OWN,
         origin=ORIGIN,
         mac=entry_mac,
         log_keys=lambda _: [LOG_KEY],

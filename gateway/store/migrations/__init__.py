@@ -7,7 +7,10 @@ For installed packages there is no alembic.ini on disk; maintainers have one at 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from alembic import command
@@ -16,10 +19,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from gateway.store.migrations.append_only import protect
+from gateway.store.migrations.append_only import Trigger, protect, restore, triggers_of
 from gateway.store.sqlite import writer_engine
 
 CONNECTION: Final = "connection"  # the attribute by which env.py is given the connection to use
+_IN_MEMORY: Final = Path(":memory:")
 
 
 def upgrade(path: Path) -> None:
@@ -28,12 +32,29 @@ def upgrade(path: Path) -> None:
     engine = writer_engine(path)
     try:
         with engine.begin() as connection:
-            config = _config()
-            config.attributes[CONNECTION] = connection
-            command.upgrade(config, "head")
-            protect(connection)
+            _upgrade(connection)
+            restore(connection, fresh_triggers())
     finally:
         engine.dispose()
+
+
+@cache
+def fresh_triggers() -> Mapping[str, Trigger]:
+    """The triggers of a database of the newest revision, as a new one has them; made in memory, once."""
+    engine = writer_engine(_IN_MEMORY)
+    try:
+        with engine.begin() as connection:
+            _upgrade(connection)
+            return MappingProxyType(triggers_of(connection))
+    finally:
+        engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes[CONNECTION] = connection
+    command.upgrade(config, "head")
+    protect(connection)
 
 
 def at_head(connection: Connection) -> bool:

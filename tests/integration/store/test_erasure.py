@@ -33,7 +33,7 @@ def stored(path: Path, *indexes: int) -> list[bytes]:
 
 
 def erase(what: AtEntry | OfMessage) -> Erase:
-    return Erase(what=what, entry=make_entry("erased", by="dpo.one"))
+    return Erase(what=what, entry=make_entry("erased", by="dpo.one", erased=what.text(), tags=frozenset()))
 
 
 async def fill(lab: Lab) -> list[str]:

@@ -182,11 +182,6 @@ def test_a_receipt_whose_entry_is_gone_is_named(log: Path) -> None:
     assert (-1, "outgoing.bytes") in problems(log)
 
 
-def test_erased_openings_leave_the_log_whole(log: Path) -> None:
-    tamper(log, "DELETE FROM log_detail", "DELETE FROM log_subject")
-    assert problems(log) == []
-
-
 def test_a_note_under_a_key_that_was_not_the_logs_is_named(log: Path) -> None:
     other = NoteKey(ORIGIN, ed25519("somebody else").public.raw)
     assert problems(log, log_keys=lambda _: [other]) == [(6, "checkpoint.note"), (SIZE, "checkpoint.note")]

@@ -10,7 +10,7 @@ import pytest
 
 from contracts.strict import Problem
 from gateway.condition import OVERDUE, AgreementCondition, Condition, KeyCondition, PartnerCondition
-from gateway.doctor import KINDS, Facts, Keystore, Listener, Memory, Tls, Watched, examine
+from gateway.doctor import KINDS, Facts, Keystore, Listener, Memory, Start, Tls, Watched, examine
 from gateway.ports import Pile
 
 NOW = 1_790_000_000
@@ -214,6 +214,14 @@ CASES: dict[str, dict[str, Any]] = {
     "witness.none": condition(witnesses=0),
     "witness.no-quorum": condition(unwitnessed_since=NOW - 61 * MINUTE),
     "condition.unread": {"condition": None, "unread": "row.tampered"},
+    "home.unwritable": {"unwritable": ("data",)},
+    "home.file": {"unusable": ("data/restored: is not what a restore writes",)},
+    "keys.other-epoch": {"start": Start(other_epoch=True)},
+    "log.other-name": {"start": Start(log_name="safehand.b.example/exchange-log/1")},
+    "log.unreadable": {"start": Start(entries=("entry 5: the mac of the entry does not hold",))},
+    "log.behind-witness": {"start": Start(behind=("la-850", 101))},
+    "triggers.not-ours": {"start": Start(triggers=("log_entry_no_update: the trigger is gone",))},
+    "witness.unreachable": {"start": Start(unreachable=("la-850",))},
 }
 
 
@@ -233,6 +241,11 @@ def test_each_fault_is_found_alone_with_its_level_and_mend(code: str) -> None:
     (line,) = (line for line in examine(make_facts(**CASES[code])) if line.code == code)
     assert (line.level, line.mend) == (KINDS[code].level, KINDS[code].mend)
     assert line.words
+
+
+def test_a_row_found_by_the_comparison_is_told_once() -> None:
+    start = Start(rows=("bundle: row.mac: la-207 1",))
+    assert found(start=start, alarms={"row-tampered": 1}) == ["rows.tampered"]
 
 
 def test_every_finding_has_its_test() -> None:

@@ -30,14 +30,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from contracts.errors import ContractError
 from contracts.facts import civil_date
 from contracts.strict import FileError, Problem
-from gateway import condition
-from gateway.app import now_utc, open_readonly_exchange
+from gateway.app import now_utc, unusable_files
+from gateway.backups import read_mark
 from gateway.certificates import CertificateError, public_of, read_chain
 from gateway.condition import Condition
 from gateway.config import Settings, read_settings
 from gateway.core.errors import BusyError, LogInconsistentError, SafehandError
-from gateway.doctor import Facts, Keystore, Listener, Memory, Tls, Watched
-from gateway.home import Home
+from gateway.doctor import Facts, Keystore, Listener, ListenerState, Memory, Tls, Watched
+from gateway.examining.start import look
+from gateway.home import Home, HomeError
 from gateway.store.migrations import at_head
 from gateway.store.opening import FLOOR
 from gateway.store.signer import LogSigner
@@ -49,10 +50,12 @@ from gateway.store.sqlite import (
     reader_engine,
     sqlite_version,
 )
+from gateway.web.tls import TlsError, server_context
 from keys.errors import KeysError, KeystoreError
 
 _PATIENCE: Final = 5.0  # seconds for the running server to answer
 _KEYSTORES: Final = ("gateway", "index")  # that of the agreement keys is opened with a person's passphrase alone
+_SECRETS: Final = {"gateway": frozenset({"append", "store", "kek"}), "index": frozenset({"index"})}
 _OWN_FILES: Final = ("secrets", "data", "run")
 
 Ask = Callable[[], tuple[int, Any] | None]
@@ -85,8 +88,9 @@ def gather(home: Home, ask: Ask) -> Facts:
             "tls": _tls(home, settings),
             "listeners": tuple(_listeners(settings, running=server != "stopped")),
             "watched": _watched(settings) if server != "stopped" else None,
+            "unusable": tuple(_unusable(home, settings)),
         }
-    known |= _store(home, settings, asked)
+    known |= _store(home, settings, asked, unusable=bool(known.get("unusable")))
     return Facts(**known)
 
 
@@ -127,6 +131,7 @@ def _files(home: Home) -> dict[str, Any]:
         "restored": home.restored.exists(),
         "open_to_others": tuple(open_to_others),
         "foreign": tuple(foreign),
+        "unwritable": tuple(_unwritable(home)),
         "missing_files": tuple(str(path.relative_to(home.path)) for path in expected if not path.is_file()),
         "roots": tuple(str(path.relative_to(home.path)) for path in sorted(home.path.rglob("root*.keystore"))),
     }
@@ -141,6 +146,23 @@ def _own(home: Home) -> Iterator[Path]:
             yield from (path for path in sorted(folder.iterdir()) if path.suffix != ".crt" and not path.is_socket())
 
 
+def _unwritable(home: Home) -> Iterator[str]:
+    """What a server writes, as far as it is there."""
+    folders = (home.path / "secrets", home.database.parent, home.socket.parent)
+    for path in (*folders, home.database, home.lock, home.signer, home.secrets / "gateway.keystore"):
+        if not os.access(path, os.W_OK) and (path in folders or path.exists()):
+            yield str(path.relative_to(home.path))
+
+
+def _unusable(home: Home, settings: Settings) -> Iterator[str]:
+    """What is wrong with files that only a server reads."""
+    yield from asyncio.run(unusable_files(home, settings))
+    try:
+        read_mark(home)
+    except (HomeError, OSError) as error:
+        yield str(error)
+
+
 def _is_too_deep(home: Home) -> bool:
     try:
         home.check_socket()
@@ -153,9 +175,11 @@ def _tls(home: Home, settings: Settings) -> Tls:
     try:
         chain = read_chain((home.path / settings.tls_certificate).read_bytes())
         public = public_of((home.path / settings.tls_key).read_bytes())
+        if public == chain.public:
+            server_context(home.path / settings.tls_certificate, home.path / settings.tls_key)
     except OSError as error:
         return Tls(rule=f"{settings.tls_certificate}, {settings.tls_key}: cannot be read ({error.strerror})")
-    except CertificateError as error:
+    except (CertificateError, TlsError) as error:
         return Tls(rule=f"{settings.tls_certificate}, {settings.tls_key}: {error}")
     return Tls(
         begins=chain.begins,
@@ -172,11 +196,13 @@ def _listeners(settings: Settings, *, running: bool) -> Iterator[Listener]:
     addresses = [("listen", settings.listen), ("metrics.listen", settings.metrics_listen)]
     if settings.api is not None:
         addresses.append(("api.listen", settings.api.listen))
-    for key, (host, port) in addresses:
-        yield Listener(key=key, host=host, port=port, state=_address(host, port, running=running))
+    for place, (key, (host, port)) in enumerate(addresses):
+        twice = port != 0 and (host, port) in (address for _, address in addresses[:place])
+        state = "taken" if twice else _address(host, port, running=running)
+        yield Listener(key=key, host=host, port=port, state=state)
 
 
-def _address(host: str, port: int, *, running: bool) -> Literal["free", "ours", "taken", "not-here"]:
+def _address(host: str, port: int, *, running: bool) -> ListenerState:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -238,7 +264,7 @@ def _loads(data: bytes) -> Any:
 # --- the store
 
 
-def _store(home: Home, settings: Settings | None, asked: tuple[int, Any] | None) -> dict[str, Any]:
+def _store(home: Home, settings: Settings | None, asked: tuple[int, Any] | None, *, unusable: bool) -> dict[str, Any]:
     keystores = tuple(_keystore(home, name) for name in _KEYSTORES)
     known: dict[str, Any] = {"keystores": keystores, "database": _database(home)}
     if settings is None:
@@ -254,7 +280,8 @@ def _store(home: Home, settings: Settings | None, asked: tuple[int, Any] | None)
         alarms[code] += 1
 
     try:
-        return known | {"condition": asyncio.run(_read(home, alarm)), "alarms": alarms}
+        read, start = asyncio.run(look(home, alarm, asking=not unusable))
+        return known | {"condition": read, "start": start, "alarms": alarms}
     except (SafehandError, KeysError, ContractError) as error:
         return known | {"unread": error.code, "alarms": alarms}
     except SQLAlchemyError as error:
@@ -271,17 +298,13 @@ def _converted(asked: tuple[int, Any]) -> dict[str, Any]:
         return {"unread": "another version of this program is running"}
 
 
-async def _read(home: Home, alarm: Callable[[str, Mapping[str, str]], None]) -> Condition:
-    async with open_readonly_exchange(home, alarm) as running:
-        return await condition.read(running.exchange)
-
-
 def _keystore(home: Home, name: str) -> Keystore:
     try:
-        home.keystore(name).load()
+        held = home.keystore(name).load().secrets
     except KeystoreError as error:
         return Keystore(name=name, rule=error.rule)
-    return Keystore(name=name, rule=None)
+    lacking = sorted(_SECRETS[name] - held.keys())
+    return Keystore(name=name, rule=f"holds no {', '.join(lacking)}" if lacking else None)
 
 
 def _database(home: Home) -> str | None:
