@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from adapters.port import DeliveryError, Handover, Parcel
 from contracts.breach import ContractBreachError
@@ -31,6 +32,7 @@ from keys.ring import KeyRing
 
 LEASE = timedelta(seconds=60)  # longer than an adapter's total time-out of 30 s
 LOOK_AGAIN = timedelta(seconds=60)  # without a cause to: events, protection and partners wake what they held at once
+TAMPERED: Final = "row-tampered"  # alarm, as of rows that decide
 STALE_AFTER = timedelta(hours=72)  # bundles not refreshed for so long: nothing is sent (envelope section 5)
 
 
@@ -53,6 +55,12 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     partner = await exchange.partners.get(candidate.partner)
     if message is None or partner is None:
         raise RowTamperedError("message" if message is None else "partner")  # absent, where a row must be
+    try:
+        circumstances.sealed(message)
+    except RowTamperedError:  # its row says something else than its sealed bytes: it waits for a person
+        exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
+        await _hold(message, None, ("row.tampered",), now, exchange)
+        return
     if int(now.timestamp()) >= message.expires_at:
         await expire(message.id, now, exchange)
         return
@@ -94,7 +102,7 @@ async def _obstacles(
 ) -> tuple[HeldAgreement | None, tuple[str, ...]]:
     """Why the message must not go now: its agreement, its facts, the child's protection, or the recipient's keys."""
     codes = {*_key_obstacles(message, partner, now), *_own_key_obstacles(message, exchange.ring(), now)}
-    held = await governing.load(exchange, message.agreement, now)
+    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     if held is None:
         return None, ("agreement.none",)
     payload = circumstances.payload_of(message.inner)
@@ -263,7 +271,10 @@ async def expire(message_id: str, now: datetime, exchange: Exchange) -> None:
     message = await exchange.outbox.message(message_id)
     if message is None:
         return
-    held = await governing.load(exchange, message.agreement, now)
+    if int(now.timestamp()) < circumstances.payload_of(message.inner).exp:  # its row alone says that its time is over
+        exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
+        return
+    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     what = entries.Circumstance(outcome="expired")
     entry = entries.about_message(exchange.journal, "expired", now, circumstances.about(message, held), what)
     exchange.alarm("message-expired", {"partner": message.partner, "message_id": message.id})
@@ -287,7 +298,7 @@ async def _move(message_id: str, event: Event, kind: str, exchange: Exchange, by
     message = await exchange.outbox.message(message_id)
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
-    held = await governing.load(exchange, message.agreement, now)
+    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     what = entries.Circumstance(by=by, outcome=kind)
     entry = entries.about_message(exchange.journal, kind, now, circumstances.about(message, held), what)
     state = await exchange.store.write(commands.Move(message_id=message_id, event=event, entry=entry, now=now))

@@ -31,7 +31,7 @@ async def take(data: bytes, http_org: str, exchange: Exchange) -> None:
     if message is None or partner is None or message.partner != http_org:
         raise ReceiptRejectedError("for no message of ours to this organisation")
     verdict = await verify(claimed, message, partner, exchange)
-    held = await governing.load(exchange, message.agreement, now)
+    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     command = commands.TakeReceipt(
         receipt=as_received(message.id, claimed),
         entries=entries_for(message, held, verdict, claimed, now, exchange, message.state),

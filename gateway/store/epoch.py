@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from gateway.core.commands import LogEntry
 from gateway.core.errors import LogInconsistentError
 from gateway.store import log
+from gateway.store.logged import MessageLog
 from gateway.store.opening import StoreKeys
 from gateway.store.rows import Alarm, RowSeal
 from gateway.store.schema import log_epoch, log_head
@@ -42,9 +43,11 @@ def open_epoch(
                 raise LogInconsistentError("the database holds the log of another origin")
             connection.execute(insert(log_epoch).values(size=head.size, origin=before, note=note))
             connection.execute(update(log_head).where(log_head.c.id == 1).values(origin=after))
-            tx = Transaction(connection, own=own, seal=RowSeal(key=keys.store, alarm=alarm), vault=Vault(keys.kek))
+            mac = log.entry_mac(keys.append, log.read_epochs(connection, after))
+            seal, vault = RowSeal(key=keys.store, alarm=alarm), Vault(keys.kek)
+            tx = Transaction(connection, own=own, seal=seal, vault=vault, told=MessageLog(mac=mac))
             slot = tx.append(entry)
-            log.append_entries(tx, log.entry_mac(keys.append, log.read_epochs(connection, after)))
+            log.append_entries(tx, mac)
             return slot.index
     finally:
         engine.dispose()

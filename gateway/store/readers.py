@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Engine, Select
 
+from gateway.store.logged import MessageLog
 from gateway.store.rows import RowSeal
 from gateway.store.vault import Vault
 
@@ -20,11 +21,12 @@ Rows = Callable[[Select[Any]], Sequence[Mapping[str, Any]]]
 
 
 class Reader:
-    """What the reading ports share: connections that cannot write, the store key, the content keys."""
+    """What the reading ports share: connections that cannot write, the store key, the content keys, the log's mac."""
 
-    def __init__(self, engine: Engine, *, seal: RowSeal, vault: Vault) -> None:
+    def __init__(self, engine: Engine, *, seal: RowSeal, vault: Vault, told: MessageLog) -> None:
         self.seal = seal
         self.vault = vault
+        self.told = told
         self._engine = engine
         self._threads = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="reader")
 
