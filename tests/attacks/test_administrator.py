@@ -26,6 +26,7 @@ from gateway.evidence.verify import Brought, verify_export
 from gateway.store.migrations.append_only import restore, triggers_of
 from gateway.store.schema import (
     checkpoint,
+    handoff,
     inbox,
     log_detail,
     log_entry,
@@ -35,6 +36,7 @@ from gateway.store.schema import (
     log_subject,
     outgoing,
 )
+from gateway.store.schema import message as message_rows
 from gateway.store.sqlite import reader_engine, writer_engine
 from gateway.tlog.checkpoint import Checkpoint, NoteKey, parse_note, sign_checkpoint
 from gateway.tlog.entry import leaf_hash, row_mac
@@ -486,6 +488,23 @@ def forget_answer(admin: Administrator) -> None:
     admin.forget_receipts(json.loads(admin.entries()[admin.find("received")])["msg"])
 
 
+def lose_message(admin: Administrator) -> None:
+    """Take an old message out of the inbox that case systems read."""
+    message = json.loads(admin.entries()[admin.find("received")])["msg"]
+
+    def lose(connection: Connection) -> None:
+        connection.execute(delete(handoff).where(handoff.c.message_id == message))
+
+    admin.act(lose)
+
+
+def pass_off_message(admin: Administrator) -> None:
+    """Say that an old message is of another type."""
+    mine = json.loads(admin.entries()[admin.find("received")])["msg"]
+    change = update(message_rows).where(message_rows.c.id == mine).values(type="cme.enquiry")
+    admin.act(lambda connection: connection.execute(change))
+
+
 def drop_triggers(admin: Administrator) -> None:
     """Nothing else: whoever comes next may change and delete by mistake."""
     admin.triggers = {}
@@ -563,6 +582,16 @@ ATTACKS: Final = (
     Attack(
         says="deletes the receipts it gave for an old message",
         does=forget_answer,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="takes an old message out of the inbox",
+        does=lose_message,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="gives an old message another type",
+        does=pass_off_message,
         found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
     ),
     Attack(
