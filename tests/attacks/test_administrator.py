@@ -26,6 +26,8 @@ from gateway.evidence.verify import Brought, verify_export
 from gateway.store.migrations.append_only import restore, triggers_of
 from gateway.store.schema import (
     checkpoint,
+    content,
+    content_key,
     handoff,
     inbox,
     log_detail,
@@ -343,6 +345,20 @@ class Administrator:
 
         self.act(forget)
 
+    def forget_message(self, message: str) -> None:
+        """Delete everything that the victim keeps of a message which it received."""
+        self.forget_receipts(message)
+
+        def forget(connection: Connection) -> None:
+            for table, column in ((handoff, handoff.c.message_id), (inbox, inbox.c.message_id)):
+                connection.execute(delete(table).where(column == message))
+            body = select(message_rows.c.body_ref).where(message_rows.c.id == message)
+            for table in (content, content_key):
+                connection.execute(delete(table).where(table.c.id.in_(body)))
+            connection.execute(delete(message_rows).where(message_rows.c.id == message))
+
+        self.act(forget)
+
 
 def lie(entry: bytes) -> bytes:
     """The same entry with another outcome: canonical, and untrue."""
@@ -403,14 +419,14 @@ def truncate_old(admin: Administrator) -> None:
     left = admin.entries()[:size]
     messages = [json.loads(entry).get("msg") for entry in admin.entries()]
     for message in {one for one in messages[size:] if one is not None and one not in messages[:size]}:
-        admin.forget_receipts(message)
+        admin.forget_message(message)
     admin.rewrite(left, Stolen())
 
 
 def truncate_new(admin: Administrator) -> None:
     """Back to the checkpoint that the witness cosigned: no key is needed, every mac and note still holds."""
     admin.rewrite(admin.entries()[: admin.scene.witnessed.size], Stolen())
-    admin.forget_receipts(newest_message(admin))
+    admin.forget_message(newest_message(admin))
 
 
 def newest_message(admin: Administrator) -> str:
@@ -438,7 +454,7 @@ def rewrite_old(stolen: Stolen) -> Callable[[Administrator], None]:
         message = json.loads(entries[at])["msg"]
         changed = [unsay(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
         admin.rewrite(changed, stolen)
-        admin.forget_receipts(message)
+        admin.forget_message(message)
 
     return change
 
@@ -451,7 +467,7 @@ def rewrite_new_received(admin: Administrator) -> None:
     message = json.loads(entries[at])["msg"]
     changed = [unsay(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
     admin.rewrite(changed, EVERYTHING)
-    admin.forget_receipts(message)
+    admin.forget_message(message)
 
 
 def rewrite_new_search(admin: Administrator) -> None:
