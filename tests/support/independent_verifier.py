@@ -325,7 +325,7 @@ class Verifier:
         # 6 to 8
         self.entries = self.check_entries(notes)
         self.check_receipts()
-        self.check_openings()
+        self.check_openings(max((note.size for note in notes), default=0))
         # 9
         self.check_times(notes)
         # 10
@@ -415,7 +415,6 @@ class Verifier:
                 continue
             if stored is not None and at <= len(stored) and root(stored[:at]) == top:
                 continue  # proven: what differs is found below
-            doubtful = min(doubtful, since)
             self.fault(at, file)
             self.fault(since, "entries.jsonl")
         if stored is not None:
@@ -508,7 +507,7 @@ class Verifier:
 
     # --- openings, times
 
-    def check_openings(self) -> None:
+    def check_openings(self, size: int) -> None:
         path = self.folder / "openings.jsonl"
         if not path.exists():
             return
@@ -526,10 +525,10 @@ class Verifier:
                 self.fault(-1, "openings.jsonl")
                 continue
             before = here
-            if not 0 <= opening["index"] < len(self.entries):
+            if not 0 <= opening["index"] < max(size, len(self.entries)):
                 self.fault(opening["index"], "openings.jsonl")
                 continue
-            entry = self.entries[opening["index"]]
+            entry = self.entries[opening["index"]] if opening["index"] < len(self.entries) else None
             if entry is not None and not _opens(opening, entry):
                 self.fault(opening["index"], "openings.jsonl")
 
