@@ -7,16 +7,16 @@ decides nothing. Judging an export needs no home: `evidence`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.app import open_readonly_exchange
+from gateway.app import Running, open_readonly_exchange
 from gateway.core.deciding import RefusedRow
 from gateway.home import Home
 from gateway.quorum import verify as verify_note
 from gateway.store import states
-from gateway.store.comparison import RowComparison
+from gateway.store.comparison import Compared, RowComparison
 from gateway.store.export import Exported
 from gateway.store.export import export_log as write_export
 from gateway.store.log import entry_mac, epochs_of
@@ -56,7 +56,7 @@ async def verify_log(home: Home) -> LogReport:
             vault=Vault(held["kek"]),
             ended=epochs.ended,
         )
-        problems = await asyncio.to_thread(lambda: tuple(_verify(home, rules, held)))
+        problems = await asyncio.to_thread(lambda: tuple(_verify(home, running, rules)))
         counts = await running.exchange.overview.counts()
         return LogReport(entries=counts["log.size"], problems=problems)
 
@@ -69,19 +69,26 @@ def altered(report: LogReport) -> Refusals:
     return found
 
 
-def _verify(home: Home, rules: LogRules, held: Mapping[str, bytes]) -> Iterator[Problem]:
+def compare_rows(home: Home, running: Running) -> Compared:
+    """The rows that decide, compared with what the log says of them; nobody is told. Blocks."""
+    held, epochs = running.keys.gateway.secrets, epochs_of(home.database, running.settings.log_origin)
+    silent = RowSeal(key=held["store"], alarm=lambda _code, _details: None)
+    mac = entry_mac(held["append"], epochs)
+    return RowComparison(home.database, mac=mac, seal=silent, vault=Vault(held["kek"])).look()
+
+
+def _verify(home: Home, running: Running, rules: LogRules) -> Iterator[Problem]:
     """The log, then the rows that decide; what was told of an entry is not told again."""
     told = set()
     for problem in verify_live(home.database, rules):
         told.add(problem.index)
         yield problem
-    yield from (problem for problem in _rows(home, rules, held) if problem.index < 0 or problem.index not in told)
+    yield from (problem for problem in _rows(home, running) if problem.index < 0 or problem.index not in told)
 
 
-def _rows(home: Home, rules: LogRules, held: Mapping[str, bytes]) -> Iterator[Problem]:
-    """The rows that decide, compared with what the log says of them; at no index, for a row has none."""
-    silent = RowSeal(key=held["store"], alarm=lambda _code, _details: None)
-    found = RowComparison(home.database, mac=rules.mac, seal=silent, vault=rules.vault).look()
+def _rows(home: Home, running: Running) -> Iterator[Problem]:
+    """What the comparison found; at no index, for a row has none."""
+    found = compare_rows(home, running)
     for fault in found.log:
         yield Problem(index=fault.index, column="rows", rule=fault.rule)
     for one in found.rows:

@@ -292,7 +292,7 @@ def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
 
 async def compare_rows(running: Writing) -> Compared:
     """Rows that decide compared with the log; what differs counts from now on as the log says, is alarmed and logged.
-    So are triggers that are not as they were made: nothing but them is less safe for it."""
+    So is a trigger that is not as it was made, which stops nothing."""
     await asyncio.to_thread(running.triggers.run)
     found = await asyncio.to_thread(running.comparison.run)
     await integrity.record(running.refusals, running.exchange)

@@ -128,8 +128,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "restored": _own("from here on the log continues a backup"),
     "row-refused": _own(
-        "a row that decides was not ours, or not as the log says, or a trigger not as it was made; `outcome` is its table",
+        "a row that decides, or of a message, was not ours, or not as the log says, or a trigger not as it was made; "
+        "`outcome` is its table",
         "partner",
+        "msg",
         "breaches",
     ),
     "clock-step": _own("the wall clock stepped by more than two seconds; `outcome` is the direction"),

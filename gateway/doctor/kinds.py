@@ -100,6 +100,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "log.differs": _wrong("the signer remembers another log", "keep everything; safehand log verify; compare with partners", integrity=True),
     "log.other-name": _wrong("the database holds the log of another name: serve refuses", "set log_origin in config.toml to the name that is told"),
     "log.unreadable": _wrong("an entry, or what it states of rows, is not what was written: serve refuses", "keep everything; safehand log verify; restore a backup", integrity=True),
+    "log.altered": _wrong("the running gateway verified its log and found faults", "keep everything; safehand log verify names them", integrity=True),
     "log.behind-witness": _wrong("a witness holds more of the log, or another one: serve refuses", "keep everything; restore a newer backup; else safehand log new-epoch", integrity=True),
     "log.unsigned": _warning("the newest entries are not signed yet", "is the gateway running? look at what it logged"),
     "statements.differ": _wrong("a partner's daily statement differs from our log", "log verify on both sides; speak to the partner; keep everything", integrity=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.doctor.facts import Facts
@@ -119,13 +119,23 @@ def store(facts: Facts) -> Iterator[Finding]:
     yield from _alarms(facts)
 
 
+_INTEGRITY: Final[Mapping[str, tuple[str, str]]] = {
+    "row-tampered": ("rows.tampered", "rows that decide fail their mac, and count as absent"),
+    "row-not-as-logged": ("rows.tampered", "rows that decide are not as the log says, and count as it does"),
+    "trigger-not-ours": ("triggers.not-ours", "triggers are not as they were made"),
+    "log-altered": ("log.altered", "faults in the log, or in what stands beside it"),
+}
+
+
 def _alarms(facts: Facts) -> Iterator[Finding]:
     raised = dict(facts.alarms)
     for code, count in (facts.watched.alarms if facts.watched else {}).items():
         raised[code] = max(raised.get(code, 0), count)
-    tampered = raised.pop("row-tampered", 0)
-    if tampered and not (facts.start and facts.start.rows):
-        yield told("rows.tampered", f"{tampered} rows that decide fail their mac, and count as absent")
+    compared = facts.start is not None and facts.start.rows
+    for alarm, (code, words) in _INTEGRITY.items():
+        count = raised.pop(alarm, 0)
+        if count and not (compared and code == "rows.tampered"):
+            yield told(code, f"{count} {words}")
     if raised:
         listed = ", ".join(f"{code} ({count})" for code, count in sorted(raised.items()))
         yield told("alarms.raised", f"alarms: {listed}")

@@ -161,6 +161,13 @@ def _unusable(home: Home, settings: Settings) -> Iterator[str]:
         read_mark(home)
     except (HomeError, OSError) as error:
         yield str(error)
+    try:
+        with home.locked():
+            pass
+    except HomeError as error:
+        yield str(error)
+    except BusyError:
+        pass
 
 
 def _is_too_deep(home: Home) -> bool:
@@ -225,8 +232,10 @@ def _server(home: Home, ask: Ask) -> tuple[Literal["stopped", "running", "silent
     try:
         with home.locked():
             return "stopped", None
-    except SafehandError:
+    except BusyError:
         return "silent", None
+    except HomeError:  # nobody can hold what cannot be opened: told of the files
+        return "stopped", None
 
 
 def _watched(settings: Settings) -> Watched | None:

@@ -10,18 +10,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from gateway import condition, witnessed
+from gateway import auditing, condition, witnessed
 from gateway.app import Running, now_utc, open_readonly_exchange
 from gateway.condition import Condition
 from gateway.core.errors import LogInconsistentError
 from gateway.doctor import Start
 from gateway.home import Home
 from gateway.store import triggers
-from gateway.store.comparison import Compared, RowComparison
-from gateway.store.log import entry_mac, epochs_of, head_of
-from gateway.store.rows import Alarm, RowSeal
+from gateway.store.log import head_of
+from gateway.store.rows import Alarm
 from gateway.store.sqlite import reader_engine
-from gateway.store.vault import Vault
 from gateway.tlog.errors import TreeError
 from gateway.tlog.merkle import Frontier
 from keys.errors import KeysError
@@ -55,7 +53,7 @@ async def look(home: Home, alarm: Alarm, *, asking: bool) -> tuple[Condition, St
         name, tree = head
         if name != running.settings.log_origin:
             return known, Start(log_name=name, triggers=faults)
-        compared = await asyncio.to_thread(_compare, home, running)
+        compared = await asyncio.to_thread(auditing.compare_rows, home, running)
         entries = [f"entry {fault.index}: {fault.rule}" for fault in compared.log]
         behind = None
         if asking and not known.missing and not entries:
@@ -86,13 +84,6 @@ def _other_epoch(running: Running) -> bool:
         return running.keys.ring().log(int(now_utc().timestamp())).origin != running.settings.log_origin
     except KeysError:
         return False
-
-
-def _compare(home: Home, running: Running) -> Compared:
-    held = running.keys.gateway.secrets
-    mac = entry_mac(held["append"], epochs_of(home.database, running.settings.log_origin))
-    silent = RowSeal(key=held["store"], alarm=lambda _code, _details: None)
-    return RowComparison(home.database, mac=mac, seal=silent, vault=Vault(held["kek"])).look()
 
 
 async def _behind(running: Running, tree: Frontier) -> tuple[str, int] | None:

@@ -24,7 +24,7 @@ NOT_OURS: Final = "trigger-not-ours"  # alarm
 MISSING: Final = "trigger.missing"  # causes, as an entry of the log names them
 CHANGED: Final = "trigger.changed"
 UNKNOWN: Final = "trigger.unknown"
-_ELSEWHERE: Final = "sqlite_master"  # what an entry says of a table that nobody here made: its name may say anything
+_ELSEWHERE: Final = "sqlite_master"  # told of a table that nobody here made: names that others gave may say anything
 _RULES: Final = {
     MISSING: "the trigger is gone",
     CHANGED: "not the trigger that was made",
@@ -71,8 +71,8 @@ class TriggerCheck:
         with reader_engine(self._database).connect() as connection:
             found = differing(connection)
         for fault in found:
-            details = {"table": fault.table, "row": fault.name, "cause": fault.cause}
+            table = fault.table if fault.table in metadata.tables else _ELSEWHERE
+            details = {"table": table, "row": "" if fault.cause == UNKNOWN else fault.name, "cause": fault.cause}
             if self._seal.tell(NOT_OURS, details, fault.name, fault.cause):
-                table = fault.table if fault.table in metadata.tables else _ELSEWHERE
                 self._seal.refusals.add(RefusedRow(table=table, cause=fault.cause, org=None))
         return found

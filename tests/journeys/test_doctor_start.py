@@ -78,6 +78,11 @@ def configured(old: str, new: str) -> Callable[[Path], None]:
     return lambda home: change(home, old, new)
 
 
+def unlockable(home: Path) -> None:
+    (home / "data" / "lock").unlink(missing_ok=True)
+    (home / "data" / "lock").mkdir()
+
+
 def one_address(home: Path) -> None:
     exchange, metrics = addresses(home)
     change(home, metrics, exchange)
@@ -132,6 +137,7 @@ STATES: Final[dict[str, tuple[Callable[[Path], None], str]]] = {
     "a signer that saw more": (written("data/log-signer", SEEN_MORE), "log.went-back"),
     "a signer's memory that is none": (written("data/log-signer", b"{}"), "log.memory-unreadable"),
     "a mark of a restore that is none": (written("data/restored", b"{}"), "home.file"),
+    "a lock that cannot be opened": (unlockable, "home.file"),
     "an entry whose mac fails": (database("UPDATE log_entry SET mac = zeroblob(32) WHERE idx = 0"), "log.unreadable"),
     "an entry that is missing": (
         database("DELETE FROM log_detail WHERE entry_idx = 0", "DELETE FROM log_entry WHERE idx = 0"),

@@ -7,6 +7,7 @@ For installed packages there is no alembic.ini on disk; maintainers have one at 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.store.sqlite import writer_engine
 
 CONNECTION: Final = "connection"  # the attribute by which env.py is given the connection to use
 _IN_MEMORY: Final = Path(":memory:")
+_ONE: Final = threading.Lock()  # Alembic keeps what it is doing in its modules
 
 
 def upgrade(path: Path) -> None:
@@ -53,7 +55,8 @@ def fresh_triggers() -> Mapping[str, Trigger]:
 def _upgrade(connection: Connection) -> None:
     config = _config()
     config.attributes[CONNECTION] = connection
-    command.upgrade(config, "head")
+    with _ONE:
+        command.upgrade(config, "head")
     protect(connection)
 
 

@@ -10,11 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from gateway.core.commands import LogEntry, Record, TakeReceipt
 from gateway.core.erasure import AtEntry, Erase, OfMessage
 from gateway.core.lifecycle import State
+from gateway.store import migrations
 from gateway.store.migrations import upgrade
+from gateway.store.migrations.append_only import protect
+from gateway.store.sqlite import reader_engine, snapshot, writer_engine
+from gateway.store.triggers import differing
 from tests.support.store import (
     PARTNER,
     Lab,
@@ -222,3 +229,20 @@ def test_a_trigger_of_the_same_name_that_says_something_else_is_named(log: Path)
     by_hand(log, "DROP TRIGGER log_entry_no_update")
     by_hand(log, "CREATE TRIGGER log_entry_no_update BEFORE UPDATE ON log_entry BEGIN SELECT 1; END")
     assert problems(log) == [(-1, "trigger.log_entry_no_update")]
+
+
+def test_a_database_that_was_upgraded_step_by_step_and_copied_has_the_triggers_of_a_new_one(tmp_path: Path) -> None:
+    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    engine = writer_engine(tmp_path / "old.sqlite")
+    for step in reversed(list(script.walk_revisions())):
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+            config.attributes[migrations.CONNECTION] = connection
+            command.upgrade(config, step.revision)
+            protect(connection)
+    engine.dispose()
+    snapshot(tmp_path / "old.sqlite", tmp_path / "copy.sqlite")
+    for name in ("old.sqlite", "copy.sqlite"):
+        with reader_engine(tmp_path / name).connect() as connection:
+            assert differing(connection) == ()

@@ -219,6 +219,7 @@ CASES: dict[str, dict[str, Any]] = {
     "keys.other-epoch": {"start": Start(other_epoch=True)},
     "log.other-name": {"start": Start(log_name="safehand.b.example/exchange-log/1")},
     "log.unreadable": {"start": Start(entries=("entry 5: the mac of the entry does not hold",))},
+    "log.altered": {"watched": Watched(ready=True, late=(), failing=(), alarms={"log-altered": 2})},
     "log.behind-witness": {"start": Start(behind=("la-850", 101))},
     "triggers.not-ours": {"start": Start(triggers=("log_entry_no_update: the trigger is gone",))},
     "witness.unreachable": {"start": Start(unreachable=("la-850",))},
@@ -241,6 +242,13 @@ def test_each_fault_is_found_alone_with_its_level_and_mend(code: str) -> None:
     (line,) = (line for line in examine(make_facts(**CASES[code])) if line.code == code)
     assert (line.level, line.mend) == (KINDS[code].level, KINDS[code].mend)
     assert line.words
+
+
+@pytest.mark.parametrize(
+    ("alarm", "code"), [("row-not-as-logged", "rows.tampered"), ("trigger-not-ours", "triggers.not-ours")]
+)
+def test_what_a_running_gateway_found_in_its_database_is_wrong(alarm: str, code: str) -> None:
+    assert found(watched=Watched(ready=True, late=(), failing=(), alarms={alarm: 1})) == [code]
 
 
 def test_a_row_found_by_the_comparison_is_told_once() -> None:
