@@ -40,7 +40,9 @@ class StoredEvents:
         entry = log_entry.c
         statement = (  # a message whose row was taken away has happened all the same
             select(entry.idx, entry.at_us, entry.kind, entry.dir, entry.message_id, entry.partner, message.c.thread)
-            .outerjoin_from(log_entry, message, and_(message.c.id == entry.message_id, message.c.sender == self._sender))
+            .outerjoin_from(
+                log_entry, message, and_(message.c.id == entry.message_id, message.c.sender == self._sender)
+            )
             .where(entry.idx > index, entry.message_id.is_not(None), _HAPPENED)
             .order_by(entry.idx)
             .limit(limit)

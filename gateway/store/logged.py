@@ -129,6 +129,8 @@ def inbound_state(entries: Iterable[Entry], sender: str) -> InboundState | None:
         if (entry.dir, entry.partner) != ("in", sender) or entry.kind not in LED_TO["in"]:
             continue
         after = InboundState(LED_TO["in"][entry.kind])
+        if (state is None) != (entry.kind in ARRIVED):
+            continue
         opened = (state, after) == (InboundState.COLLECTED, InboundState.TAKEN)  # opened first, taken later
         if state not in _OVER and not opened:
             state = after

@@ -145,16 +145,21 @@ def _merged(
     """Both by message, where either has something; SQLite orders texts as Python does."""
     one, other = next(told, None), next(rows, None)
     while one is not None or other is not None:
-        if other is None or (one is not None and one[0] < other[0]):
+        if other is None or (one is not None and _order(one[0]) < _order(other[0])):
             assert one is not None  # noqa: S101 - one of them is there
             yield one[0], one[1], []
             one = next(told, None)
-        elif one is None or other[0] < one[0]:
+        elif one is None or _order(other[0]) < _order(one[0]):
             yield other[0], [], other[1]
             other = next(rows, None)
         else:
             yield one[0], one[1], other[1]
             one, other = next(told, None), next(rows, None)
+
+
+def _order(value: object) -> tuple[int, Any]:
+    """As SQLite orders what a cell may hold: nothing, texts, then bytes."""
+    return (2, value) if isinstance(value, bytes) else (0, "") if value is None else (1, str(value))
 
 
 def _read(rows: Sequence[Any]) -> Iterator[tuple[int, Entry]]:
@@ -197,7 +202,8 @@ def _check_waits(index: int, row: Any) -> Iterator[Problem]:
     waits = row.state == State.DEAD or (row.state == State.HELD and at is None)
     if row.key is None:
         yield _fault(index, "content_key.id", row.id, "its content is gone: it will never be sent")
-    if not waits and (at is None or at > row.expires_at * 1_000_000 + _LATEST):
+    latest = as_number(row.expires_at) * 1_000_000 + _LATEST
+    if not waits and not 0 <= as_number(at) <= latest:
         yield _fault(index, "delivery.run_at", row.id, "it will never be sent")
 
 
@@ -205,7 +211,7 @@ def _check_received(
     message_id: str, told: _Told, rows: list[Any], own: str, ended: Mapping[tuple[str, str], int]
 ) -> Iterator[Problem]:
     senders = {entry.partner for _, entry in told.of("in") if entry.partner is not UNSET}
-    for sender in sorted({*(str(one) for one in senders), *(row.sender for row in rows)}):
+    for sender in sorted({*(str(one) for one in senders), *(row.sender for row in rows)}, key=str):
         mine = told.of("in", sender)
         state = logged.inbound_state((entry for _, entry in mine), sender)
         held = [row for row in rows if row.sender == sender]
@@ -299,9 +305,9 @@ def _check_places(connection: Connection) -> Iterator[Problem]:
     )
     before = 0
     for row in stream(connection, arrived):
-        if row.id <= before:
+        if as_number(row.id) <= before:
             yield _fault(row.idx, "handoff.id", row.message_id, "not its place in the inbox that case systems read")
-        before = max(before, row.id)
+        before = max(before, as_number(row.id))
 
 
 def _check_contents(connection: Connection) -> Iterator[Problem]:
@@ -340,6 +346,6 @@ def _check_differences(connection: Connection) -> Iterator[Problem]:
     for row in stream(connection, select(statement_difference)):
         about = row.subject if told[row.partner, row.difference, row.subject] or "-" in row.subject else ""
         held[row.partner, row.difference, about] += 1
-    for partner, difference, subject in sorted((told - held) | (held - told)):
+    for partner, difference, subject in sorted((told - held) | (held - told), key=str):
         rule = f"{partner} {difference} {subject}".rstrip() + ": told, and not held, or held, and not told"
         yield Problem(index=-1, column="statement_difference.subject", rule=rule)
