@@ -56,6 +56,8 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     if message is None or partner is None:
         raise RowTamperedError("message" if message is None else "partner")  # absent, where a row must be
     try:
+        if candidate.partner != message.partner:
+            raise RowTamperedError("delivery")
         circumstances.sealed(message)
     except RowTamperedError:  # its row says something else than its sealed bytes: it waits for a person
         exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)

@@ -88,3 +88,26 @@ async def test_destruction_is_not_vouched_for_while_the_key_is_there(tmp_path: P
         tamper(path(town.b), *kept)
         await duties.send_receipts(town.b.exchange)
         assert rows(path(town.b), "SELECT id FROM message WHERE direction = 'out'") == []
+
+
+@pytest.mark.parametrize("trace", ["with its mention", "without its mention"])
+async def test_correction_of_what_was_withdrawn_put_back_is_not_read(tmp_path: Path, trace: str) -> None:
+    """It repeats what its original said, and went with it; no entry of its own says so."""
+    async with in_force(tmp_path) as town:
+        message = await sent(town)
+        values = {"child": {"name": {"given": "Rowan"}}}
+        body = {"message": message, "paths": ["child.name.given"], "values": values}
+        correction = await say(town.a, B, bodies.CORRECTION, body, message)
+        kept = content_of(town, correction)
+        await withdraw(town, message)
+        assert faults(town.b) == []
+        state = f"UPDATE message SET state = 'received' WHERE id = '{correction}'"  # noqa: S608
+        forget = [] if trace == "with its mention" else [f"DELETE FROM mention WHERE message_id = '{correction}'"]  # noqa: S608
+        tamper(path(town.b), *kept, state, *forget)
+        for step in (
+            inbound.release(correction, A, "case-system", town.b.exchange, by="A Token"),
+            inbound.open_by(correction, "duty-officer", town.b.exchange),
+        ):
+            with pytest.raises(SubmissionRefusedError):
+                await step
+        assert "collected" not in kinds(town.b, correction)
