@@ -284,7 +284,9 @@ async def open_readonly_exchange(
     keys = await asyncio.to_thread(Keys.load, home)
     async with contextlib.AsyncExitStack() as stack:
         read = await stack.enter_async_context(
-            open_readonly(home.database, own=settings.org, keys=keys.store_keys(), alarm=alarm)
+            open_readonly(
+                home.database, own=settings.org, origin=settings.log_origin, keys=keys.store_keys(), alarm=alarm
+            )
         )
         peer = await stack.enter_async_context(_peer(home, settings, keys.ring, now_utc)) if asking else None
         exchange = _exchange(settings, keys, _ReadOnlyStore(), read, peer, [], alarm, now_utc, _signs_nothing)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.app import Running, open_readonly_exchange
+from gateway.core.deciding import RefusedRow
 from gateway.home import Home
 from gateway.quorum import verify as verify_note
+from gateway.store import states
 from gateway.store.comparison import Compared, RowComparison
 from gateway.store.export import Exported
 from gateway.store.export import export_log as write_export
 from gateway.store.log import entry_mac, epochs_of
-from gateway.store.rows import RowSeal
+from gateway.store.rows import OTHER, Refusals, RowSeal
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
 from gateway.tlog.checkpoint import NoteKey
@@ -57,6 +59,14 @@ async def verify_log(home: Home) -> LogReport:
         problems = await asyncio.to_thread(lambda: tuple(_verify(home, running, rules)))
         counts = await running.exchange.overview.counts()
         return LogReport(entries=counts["log.size"], problems=problems)
+
+
+def altered(report: LogReport) -> Refusals:
+    """The tables in which rows of messages are not as their entries say, each to be logged once."""
+    found = Refusals()
+    for table in sorted({problem.column.partition(".")[0] for problem in report.problems} & states.TABLES):
+        found.add(RefusedRow(table=table, cause=OTHER, org=None))
+    return found
 
 
 def compare_rows(home: Home, running: Running) -> Compared:

@@ -13,10 +13,11 @@ from typing import Any
 from contracts.check import ProtectedKind
 from contracts.facts import FACTS, Trust
 from gateway import entries
-from gateway.core.errors import SubmissionRefusedError
+from gateway.core.envelope import digest
+from gateway.core.errors import RowTamperedError, SubmissionRefusedError
 from gateway.core.payload import Payload, read_payload
 from gateway.governing import HeldAgreement
-from gateway.ports import Exchange, OutboundMessage
+from gateway.ports import Exchange, InboundMessage, OutboundMessage
 from keys.statement import read_statement
 
 _STATEMENT_LIMIT = 640 * 1024
@@ -84,13 +85,13 @@ def about(message: OutboundMessage, payload: Payload, held: HeldAgreement | None
     return entries.About(
         dir="out",
         msg=message.id,
-        partner=message.partner,
-        type=message.type,
+        partner=payload.to[0].org,
+        type=payload.typ,
         agreement=held.named if held else None,
         env=message.env,
         jws=message.jws,
         thread=thread_of(payload),
-        urgency=entries.known_urgency(message.urgency),
+        urgency=entries.known_urgency(payload.facts.get("urgency")),
     )
 
 
@@ -102,6 +103,33 @@ def _fields(inner: bytes) -> frozenset[str] | None:
 def thread_of(payload: Payload) -> str | None:
     """The message that a payload answers or follows, None where it opens a thread."""
     return payload.thread if isinstance(payload.thread, str) else None
+
+
+def sealed(message: OutboundMessage | InboundMessage) -> Payload:
+    """Return the payload of a message that is held, where its row says what the sealed bytes say: the columns are copies.
+    Raises RowTamperedError; the content of a message that has none is not asked for."""
+    inner = message.inner or b""
+    if digest(inner) != message.jws:
+        raise RowTamperedError("message")
+    payload = payload_of(inner)
+    said = {
+        "id": payload.id,
+        "type": payload.typ,
+        "agreement": payload.agreement.digest,
+        "thread": thread_of(payload) or payload.id,
+        "urgency": entries.known_urgency(payload.facts.get("urgency")) or "routine",
+        "created_at": payload.iat,
+        "expires_at": payload.exp,
+    }
+    said |= {"sender": payload.from_.org} if isinstance(message, InboundMessage) else {"partner": payload.to[0].org}
+    if any(getattr(message, name) != value for name, value in said.items()):
+        raise RowTamperedError("message")
+    return payload
+
+
+def agreement_of(message: OutboundMessage) -> str:
+    """The digest of the agreement that an own message names in its signed bytes, whatever its row says."""
+    return payload_of(message.inner).agreement.digest
 
 
 def payload_of(inner: bytes) -> Payload:

@@ -35,6 +35,7 @@ from keys.ring import KeyRing
 
 LEASE = timedelta(seconds=60)  # longer than an adapter's total time-out of 30 s
 LOOK_AGAIN = timedelta(seconds=60)  # without a cause to: events, protection and partners wake what they held at once
+TAMPERED: Final[AlarmCode] = "row-tampered"  # as of rows that decide
 STALE_AFTER = timedelta(hours=72)  # bundles not refreshed for so long: nothing is sent (envelope section 5)
 
 _ALARMS: Final[Mapping[str, AlarmCode]] = {
@@ -64,10 +65,15 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     partner = await exchange.partners.get(candidate.partner)
     if message is None or partner is None:
         raise RowTamperedError("message" if message is None else "partner")  # absent, where a row must be
+    try:
+        payload = _sealed(candidate, message)
+    except RowTamperedError:  # its row says something else than its sealed bytes: it waits for a person
+        exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
+        await _hold(message, circumstances.payload_of(message.inner), None, ("row.tampered",), now, exchange)
+        return
     if int(now.timestamp()) >= message.expires_at:
         await expire(message.id, now, exchange)
         return
-    payload = circumstances.payload_of(message.inner)
     protected = await _protected(payload, exchange)
     held, codes = await _obstacles(message, payload, partner, protected, now, exchange)
     codes = tuple(sorted({*codes, *await _unwitnessed(message, now, exchange)}))
@@ -95,6 +101,12 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
             await exchange.store.write(commands.ReleaseLeases(tokens=frozenset({lease.token}), now=exchange.clock()))
 
 
+def _sealed(candidate: Candidate, message: OutboundMessage) -> Payload:
+    if candidate.partner != message.partner:
+        raise RowTamperedError("delivery")
+    return circumstances.sealed(message)
+
+
 async def _protected(payload: Payload, exchange: Exchange) -> frozenset[ProtectedKind]:
     about = await kinds.kind_of(payload.typ).about(payload, exchange)
     return await exchange.protection.kinds(exchange.tags(about))
@@ -110,7 +122,7 @@ async def _obstacles(
 ) -> tuple[HeldAgreement | None, tuple[str, ...]]:
     """Why the message must not go now: its agreement, its facts, the child's protection, or the recipient's keys."""
     codes = {*_key_obstacles(payload, partner, now), *_own_key_obstacles(payload, exchange.ring(), now)}
-    held = await governing.load(exchange, message.agreement, now)
+    held = await governing.load(exchange, payload.agreement.digest, now)
     if held is None:
         return None, ("agreement.none",)
     kind = kinds.kind_of(payload.typ)
@@ -284,7 +296,10 @@ async def expire(message_id: str, now: datetime, exchange: Exchange) -> None:
     message = await exchange.outbox.message(message_id)
     if message is None:
         return
-    held = await governing.load(exchange, message.agreement, now)
+    if int(now.timestamp()) < circumstances.payload_of(message.inner).exp:  # its row alone says that its time is over
+        exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
+        return
+    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     what = entries.Circumstance(outcome="expired")
     about = circumstances.about(message, circumstances.payload_of(message.inner), held)
     entry = entries.about_message(exchange.journal, "expired", now, about, what)
@@ -309,7 +324,7 @@ async def _move(message_id: str, event: Event, kind: str, exchange: Exchange, by
     message = await exchange.outbox.message(message_id)
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
-    held = await governing.load(exchange, message.agreement, now)
+    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     what = entries.Circumstance(by=by, outcome=kind)
     about = circumstances.about(message, circumstances.payload_of(message.inner), held)
     entry = entries.about_message(exchange.journal, kind, now, about, what)

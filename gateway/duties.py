@@ -18,7 +18,7 @@ from contracts.facts import civil_date
 from gateway import circumstances, entries, outbound
 from gateway.core import service
 from gateway.core.alarms import AlarmCode
-from gateway.core.errors import SubmissionRefusedError
+from gateway.core.errors import RowTamperedError, SubmissionRefusedError
 from gateway.core.lifecycle import InboundState
 from gateway.core.message import Submission
 from gateway.core.service import Duty, Erasure
@@ -123,13 +123,13 @@ async def send_receipts(exchange: Exchange) -> None:
         if not await _reachable(duty.asked.partner, exchange):
             continue  # its keys have run out: that is told elsewhere, and would be refused and logged at every look
         for sender, message_id in duty.asked.about:
-            message = await exchange.inbox.message(message_id, sender)
-            done = await exchange.service.erasure(sender, message_id)
-            if message is not None and done is not None and message.state in _GONE:
-                try:
+            try:
+                message = await exchange.inbox.message(message_id, sender)
+                done = await exchange.service.erasure(sender, message_id)
+                if message is not None and done is not None and message.state in _GONE:
                     await _send_receipt(message, done, exchange, by=None)
-                except (ContractBreachError, SubmissionRefusedError) as refusal:
-                    exchange.alarm("destruction-untold", {"message_id": message_id, "code": refusal.code})
+            except (ContractBreachError, SubmissionRefusedError, RowTamperedError) as refusal:
+                exchange.alarm("destruction-untold", {"message_id": message_id, "code": refusal.code})
 
 
 async def _reachable(org: str, exchange: Exchange) -> bool:

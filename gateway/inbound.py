@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from contracts.breach import Breach, BreachCode, ContractBreachError
+from contracts.service import CORRECTION
 from gateway import circumstances, entries, governing, kinds, partner_keys
 from gateway.core import commands, deciding, receipt
+from gateway.core.alarms import AlarmCode
 from gateway.core.commands import Reception
 from gateway.core.envelope import check_size, digest, prove, read_envelope, unlock
 from gateway.core.errors import (
@@ -22,10 +24,11 @@ from gateway.core.errors import (
     HeadsMovedError,
     LogInconsistentError,
     NotYetError,
+    RowTamperedError,
     SubmissionRefusedError,
 )
 from gateway.core.ids import new_message_id
-from gateway.core.lifecycle import ReceiptEvent
+from gateway.core.lifecycle import InboundState, ReceiptEvent
 from gateway.core.message import CLOCK_SKEW, DAY, PUSH_LIFETIME, ClaimedMessage, OpenedMessage
 from gateway.core.payload import Payload
 from gateway.core.roles import check_role
@@ -40,6 +43,8 @@ from keys.listed import ListedPair
 _TRIES = 5
 _BREACHES_ROOM = 16 * 1024  # bytes; with the entry, which names breaches too, a receipt stays below its 64 KB
 _BREACH_FRAME = 40  # bytes of JSON around one breach
+_GONE = (InboundState.WITHDRAWN, InboundState.DESTROYED)
+TAMPERED: Final[AlarmCode] = "row-tampered"  # as of rows that decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +306,21 @@ async def opened(message_id: str, role: str, exchange: Exchange, *, sender: str,
     return await _acknowledge(message_id, sender, ReceiptEvent.COLLECTED, role, by, exchange)
 
 
+async def _sealed(message: InboundMessage, exchange: Exchange) -> Payload:
+    """The payload of a message that is here, as its sealed bytes say. Raises RowTamperedError where the row says otherwise,
+    and refuses a correction of what is gone: it repeats what that said."""
+    try:
+        payload = circumstances.sealed(message)
+    except RowTamperedError:
+        exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, exchange.clock())
+        raise
+    if payload.typ == CORRECTION:
+        original = await exchange.inbox.message(str(payload.body.get("message")), message.sender)
+        if original is not None and original.state in _GONE:
+            raise _nothing_to_open(original)
+    return payload
+
+
 def _nothing_to_open(message: InboundMessage) -> SubmissionRefusedError:
     """Its content was never kept, or is destroyed: by its sender's withdrawal, or because that was owed."""
     state = message.state.value
@@ -320,7 +340,7 @@ async def release(
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
     if message.inner is None:
         raise _nothing_to_open(message)
-    payload = circumstances.payload_of(message.inner)
+    payload = await _sealed(message, exchange)
     kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
     what = entries.Circumstance(role=role, by=by, outcome="case-system")
     entry = entries.about_message(exchange.journal, "released", exchange.clock(), _about(kept, None), what)
@@ -344,7 +364,7 @@ async def _acknowledge(
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
     if message.inner is None:
         raise _nothing_to_open(message)
-    payload = circumstances.payload_of(message.inner)
+    payload = await _sealed(message, exchange)
     kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
     what = entries.Circumstance(role=role, by=by, outcome=event.value)
     entry = entries.about_message(exchange.journal, receipt.ENTRY_KINDS[event.value], now, _about(kept, None), what)

@@ -33,7 +33,7 @@ async def take(data: bytes, http_org: str, exchange: Exchange) -> None:
         raise ReceiptRejectedError("for no message of ours to this organisation")
     payload = circumstances.payload_of(message.inner)
     verdict = await verify(claimed, message, payload, partner, exchange)
-    held = await governing.load(exchange, message.agreement, now)
+    held = await governing.load(exchange, payload.agreement.digest, now)
     command = commands.TakeReceipt(
         receipt=as_received(message.id, claimed),
         entries=entries_for(message, payload, held, verdict, claimed, now, exchange, message.state),

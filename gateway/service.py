@@ -275,7 +275,7 @@ async def _held(
 
 
 def _body(message: InboundMessage | OutboundMessage) -> Mapping[str, Any]:
-    return circumstances.payload_of(message.inner).body if message.inner else {}
+    return circumstances.sealed(message).body if message.inner else {}
 
 
 def _unknown(place: str, rule: str) -> ContractBreachError:

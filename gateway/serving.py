@@ -314,11 +314,13 @@ async def compare_rows(running: Writing) -> Compared:
 
 
 async def verify_whole(home: Home, exchange: Exchange) -> None:
-    """The whole log held to itself, as `log verify` does: an entry altered long after it was signed is told by its index."""
+    """The whole log held to itself, as `log verify` does: an entry altered long after it was signed is told by its index.
+    That rows of messages are not as their entries say is logged too: what was accepted is not lost in silence."""
     report = await auditing.verify_log(home)
     for problem in report.problems[:FAULTS_TOLD]:
         told = {"row": f"{problem.index}", "kind": problem.column, "rule": problem.rule}
         exchange.alarm("log-altered", {**told, "count": str(len(report.problems))})
+    await integrity.record(auditing.altered(report), exchange)
 
 
 async def tell_refused(running: Writing) -> None:

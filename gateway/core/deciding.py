@@ -83,6 +83,7 @@ class RefusedRow:
     table: str
     cause: str
     org: str | None
+    message: str | None = None
 
 
 def key_of(table: str, row: Mapping[str, Any]) -> Key:

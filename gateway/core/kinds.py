@@ -133,9 +133,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "restored": _own("from here on the log continues a backup", commits=("rows",)),
     "row-refused": _own(
-        "a row that decides was not ours, or not as the log says, or a trigger not as it was made; `outcome` is its table;"
-        " or somebody else wrote to the database while the gateway had it open: `outcome` is then `database`",
+        "a row that decides, or of a message, was not ours, or not as the log says, or a trigger not as it was made;"
+        " `outcome` is its table; or somebody else wrote to the database while the gateway had it open: `outcome` is then"
+        " `database`",
         "partner",
+        "msg",
         "breaches",
     ),
     "clock-step": _own("the wall clock stepped by more than two seconds; `outcome` is the direction"),

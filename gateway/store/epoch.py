@@ -13,6 +13,7 @@ from gateway.core.alarms import Alarm
 from gateway.core.commands import LogEntry
 from gateway.core.errors import LogInconsistentError
 from gateway.store import log
+from gateway.store.logged import MessageLog
 from gateway.store.opening import StoreKeys
 from gateway.store.rows import RowSeal
 from gateway.store.schema import intention, log_epoch, log_head
@@ -53,11 +54,13 @@ def open_epoch(
                 raise LogInconsistentError("the database holds the log of another origin")
             connection.execute(insert(log_epoch).values(size=head.size, origin=before, note=note))
             connection.execute(update(log_head).where(log_head.c.id == 1).values(origin=after))
-            tx = Transaction(connection, own=own, seal=RowSeal(key=keys.store, alarm=alarm), vault=Vault(keys.kek))
+            mac = log.entry_mac(keys.append, log.read_epochs(connection, after))
+            seal, vault = RowSeal(key=keys.store, alarm=alarm), Vault(keys.kek)
+            tx = Transaction(connection, own=own, seal=seal, vault=vault, told=MessageLog(mac=mac))
             tx.delete_sealed(intention, intention.c.id.in_(halves))
             slot = tx.append(entry)
             tx.check_stated()
-            log.append_entries(tx, log.entry_mac(keys.append, log.read_epochs(connection, after)))
+            log.append_entries(tx, mac)
             return slot.index
     finally:
         engine.dispose()

@@ -38,10 +38,12 @@ class StoredEvents:
 
     async def after(self, index: int, limit: int) -> tuple[MessageEvent, ...]:
         entry = log_entry.c
-        statement = (
+        statement = (  # a message whose row was taken away has happened all the same
             select(entry.idx, entry.at_us, entry.kind, entry.dir, entry.message_id, entry.partner, message.c.thread)
-            .join_from(log_entry, message, and_(message.c.id == entry.message_id, message.c.sender == self._sender))
-            .where(entry.idx > index, _HAPPENED)
+            .outerjoin_from(
+                log_entry, message, and_(message.c.id == entry.message_id, message.c.sender == self._sender)
+            )
+            .where(entry.idx > index, entry.message_id.is_not(None), _HAPPENED)
             .order_by(entry.idx)
             .limit(limit)
         )
@@ -132,6 +134,6 @@ def _event(row: Mapping[str, Any]) -> MessageEvent:
         dir=row["dir"],
         message_id=row["message_id"],
         partner=row["partner"],
-        thread=row["thread"],
+        thread=row["thread"] or row["message_id"],
         state=LED_TO[row["dir"]][row["kind"]],
     )

@@ -9,12 +9,13 @@ from typing import Any, Final
 from sqlalchemy import Select, bindparam, or_, select, update
 
 from gateway.core.commands import Acknowledge, Receive, Received, Reception, Release
-from gateway.core.errors import IllegalTransitionError
+from gateway.core.errors import IllegalTransitionError, RowTamperedError
 from gateway.core.lifecycle import InboundEvent, InboundState, ReceiptEvent, after_inbound
 from gateway.ports import InboundMessage
-from gateway.store import owed, protection, service
+from gateway.store import logged, owed, protection, service
 from gateway.store.contents import open_parts
 from gateway.store.readers import Reader, Rows
+from gateway.store.rows import OTHER
 from gateway.store.schema import content, content_key, handoff, inbox, message, outgoing
 from gateway.store.times import micros
 from gateway.store.transaction import Transaction
@@ -156,10 +157,24 @@ class StoredInbox:
             found = rows(statement)
             if len(found) != 1:
                 return None
-            parts = open_parts(rows, self._reader.vault, message_id, found[0]["body_ref"])
-            return inbound_message(found[0], rows(receipts_of(found)), parts)
+            gone = self._gone(rows, found[0])
+            row = {**found[0], "state": gone} if gone is not None else found[0]
+            parts = {} if gone is not None else open_parts(rows, self._reader.vault, message_id, row["body_ref"])
+            return inbound_message(row, rows(receipts_of(found)), parts)
 
         return await self._reader.ask(question)
+
+    def _gone(self, rows: Rows, row: Mapping[str, Any]) -> InboundState | None:
+        """How its content went, as the log or the row says, whether or not a copy of it lies there again. Raises
+        RowTamperedError where the row is not of the message that the log names."""
+        told, place = self._reader.told.inbound(rows, row["sender"], row["id"]), (row["sender"], row["id"])
+        if not told.is_of(row):
+            self._reader.seal.refuse(message, place, OTHER, message=row["id"])
+            raise RowTamperedError(message.name)
+        here = InboundState(row["state"]) if row["state"] in logged.GONE else None
+        if (here is None) != (told.gone is None):
+            self._reader.seal.refuse(message, place, OTHER, message=row["id"])
+        return here or told.gone
 
 
 _MESSAGE: Final = (

@@ -25,6 +25,7 @@ from gateway.store.feed import StoredArrivals, StoredEnquiries, StoredEvents
 from gateway.store.halves import StoredHalves
 from gateway.store.handlers import handle
 from gateway.store.inbox import StoredInbox
+from gateway.store.logged import MessageLog
 from gateway.store.migrations import at_head
 from gateway.store.outbox import StoredOutbox
 from gateway.store.overview import StoredOverview
@@ -119,7 +120,7 @@ async def open_store(
     seal, vault = RowSeal(key=keys.store, alarm=alarm), Vault(keys.kek)
 
     def begin(connection: Connection) -> Transaction:
-        return Transaction(connection, own=own, seal=seal, vault=vault)
+        return Transaction(connection, own=own, seal=seal, vault=vault, told=told)
 
     def finish(tx: Transaction) -> None:
         tx.flush()
@@ -127,13 +128,14 @@ async def open_store(
 
     _check_schema(path)
     mac = log.entry_mac(keys.append, log.epochs_of(path, origin))
+    told = MessageLog(mac=mac)
     async with AsyncExitStack() as stack:
         engine = writer_engine(path)
         stack.callback(engine.dispose)
         with opening(path), engine.begin() as connection:
             log.begin_log(connection, origin)
             encrypt_names(connection, seal)
-        reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=vault)
+        reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=vault, told=told)
         stack.push_async_callback(asyncio.to_thread, reader.close)
         room = Room(free=free or (lambda: shutil.disk_usage(path.parent).free), floor=floor)
         comparison = RowComparison(path, mac=mac, seal=seal, vault=vault)
@@ -163,12 +165,15 @@ async def open_store(
 
 
 @asynccontextmanager
-async def open_readonly(path: Path, *, own: str, keys: StoreKeys, alarm: Alarm) -> AsyncIterator[Readers]:
+async def open_readonly(path: Path, *, own: str, origin: str, keys: StoreKeys, alarm: Alarm) -> AsyncIterator[Readers]:
     """Open for reading only, beside a running server or alone. Raises SchemaError, SqliteVersionError,
     StoreUnavailableError."""
     _check_schema(path)
-    seal = RowSeal(key=keys.store, alarm=alarm)
-    reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=Vault(keys.kek))
+    seal, told = (
+        RowSeal(key=keys.store, alarm=alarm),
+        MessageLog(mac=log.entry_mac(keys.append, log.epochs_of(path, origin))),
+    )
+    reader = Reader(reader_engine(path, connections=CONNECTIONS), seal=seal, vault=Vault(keys.kek), told=told)
     try:
         yield _readers(reader, own)
     finally:

@@ -26,20 +26,26 @@ from gateway.core.commands import (
     Submit,
     TakeReceipt,
 )
-from gateway.core.errors import IllegalTransitionError, ReceiptRejectedError
+from gateway.core.errors import (
+    IllegalTransitionError,
+    ReceiptRejectedError,
+    RowTamperedError,
+)
 from gateway.core.lifecycle import TRANSITIONS, Event, State, after, after_receipt
 from gateway.core.retry import DeadLetter, Expire, HoldLane, RetryAt
 from gateway.ports import Candidate, OutboundMessage, OutgoingItem
-from gateway.store import answered, lanes, owed, service
+from gateway.store import answered, lanes, logged, owed, service
 from gateway.store.contents import open_parts
 from gateway.store.lanes import JOINED
 from gateway.store.readers import Reader, Rows
+from gateway.store.rows import OTHER
 from gateway.store.schema import attempt, content, content_key, delivery, message, receipt_in
 from gateway.store.times import instant, micros, seconds
 from gateway.store.transaction import AtIndex, Transaction
 from gateway.store.vault import ENVELOPE, INNER
 
 LANE_HELD: Final = "lane.held"  # held_for of a message whose partner keeps refusing it: a person releases it
+UNTOLD: Final = "row.untold"  # held_for of one whose entries do not say that it may go: a person cancels it
 _MOVES: Final = frozenset({Event.RELEASE, Event.EXPIRE, Event.CANCEL, Event.RESEND})
 _STATUSES: Final = 10  # answers of the latest attempts, more than any decision needs
 _CAN_EXPIRE: Final = tuple(state for state, events in TRANSITIONS.items() if Event.EXPIRE in events)
@@ -113,10 +119,16 @@ def submit(tx: Transaction, submit: Submit) -> Accepted | AtIndex[Accepted]:
 
 
 def claim(tx: Transaction, claim: Claim) -> Lease | None:
-    """T2. The attempt's row is written with the lease, before anything is tried."""
+    """T2. The attempt's row is written with the lease, before anything is tried. Whether the message may go at all is
+    decided by its entries: a row that says otherwise is told, and stands again as the log says."""
     now, until = micros(claim.now), micros(claim.until)
     own = lanes.current(tx, claim.message_id)
     if own is None or own.delivery != claim.delivery or not lanes.at_head(tx, own, now):
+        return None
+    told = _told(tx, own.message_id)
+    if told not in logged.MAY_GO:
+        tx.seal.refuse(message, (tx.own, own.message_id), OTHER, message=own.message_id)
+        lanes.enter(tx, own, told or State.HELD, held_for=None if told else UNTOLD)
         return None
     if claim.heads is not None:
         tx.check_heads(claim.heads)
@@ -237,6 +249,14 @@ def release_leases(tx: Transaction, release: ReleaseLeases) -> int:
         if own is not None:
             lanes.enter(tx, own, after(own.state, Event.LEASE_ENDED), run_at=now)
     return len(leased) + owed.release(tx, release.tokens, now)
+
+
+def _told(tx: Transaction, message_id: str) -> State | None:
+    """The state that the log tells of an own message; None where it tells none, or an entry is not what was written."""
+    try:
+        return tx.told.outbound(tx.read_touched(logged.of_message(message_id)))
+    except RowTamperedError:
+        return None
 
 
 def _apply_receipt(tx: Transaction, own: lanes.Current, receipt: ReceiptIn, entries: Mapping[State, LogEntry]) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Select
 
+from gateway.store.logged import MessageLog
 from gateway.store.rows import RowSeal
 from gateway.store.vault import Vault
 
@@ -52,11 +53,13 @@ class _Asked:
 
 
 class Reader:
-    """What the reading ports share: connections that cannot write, the store key, the content keys. Used in one event loop."""
+    """What the reading ports share: connections that cannot write, the store key, the content keys, the log's mac. Used in
+    one event loop."""
 
-    def __init__(self, engine: Engine, *, seal: RowSeal, vault: Vault) -> None:
+    def __init__(self, engine: Engine, *, seal: RowSeal, vault: Vault, told: MessageLog) -> None:
         self.seal = seal
         self.vault = vault
+        self.told = told
         self._engine = engine
         self._threads = ThreadPoolExecutor(max_workers=CONNECTIONS, thread_name_prefix="reader")
         self._mine = threading.local()

@@ -175,8 +175,9 @@ class RowSeal:
             self._proven.add(place, row)
         return ours
 
-    def refuse(self, table: Table, key: tuple[Any, ...], cause: str) -> None:
-        """Tell that the row of this primary key is refused: an alarm, and an entry to be made; each row once."""
+    def refuse(self, table: Table, key: tuple[Any, ...], cause: str, message: str | None = None) -> None:
+        """Tell that the row of this primary key is refused: an alarm, and an entry to be made; each row once. `message` is
+        the id of the message that it is about."""
         named = dict(zip((column.name for column in table.primary_key), key, strict=True))
         # The key columns name an organisation, a digest or a keyed tag, never a person; tags and acts stay out all the same.
         texts = [
@@ -188,7 +189,11 @@ class RowSeal:
         if self.tell(code, {"table": table.name, "row": " ".join(texts)}, table.name, *key):
             known = deciding.TABLES.get(table.name)
             org = named.get(known.org) if known and known.org else None
-            self.refusals.add(RefusedRow(table=str(table.name), cause=cause, org=org if isinstance(org, str) else None))
+            self.refusals.add(
+                RefusedRow(
+                    table=str(table.name), cause=cause, org=org if isinstance(org, str) else None, message=message
+                )
+            )
 
     def tell(self, code: AlarmCode, details: Mapping[str, str], *about: object) -> bool:
         """Raise the alarm, once in the life of this process for one code and what it is `about`: damage is read often.

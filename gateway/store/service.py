@@ -304,9 +304,17 @@ class StoredService:
         return Closure(**rows[0]) if rows else None
 
     async def erasure(self, sender: str, message_id: str) -> Erasure | None:
-        statement = select(erasure).where(erasure.c.sender == sender, erasure.c.message_id == message_id)
-        rows = await self._reader.rows(statement)
-        return Erasure(**rows[0]) if rows else None
+        """A row alone proves nothing: the log must say that the content is gone, and its key must be."""
+        kept = select(content_key.c.id).join_from(message, content_key, content_key.c.id == message.c.body_ref)
+
+        def question(rows: Rows) -> Erasure | None:
+            found = rows(select(erasure).where(erasure.c.sender == sender, erasure.c.message_id == message_id))
+            ended = self._reader.told.inbound(rows, sender, message_id).ended
+            if not found or ended is None or rows(kept.where(_same(sender, message_id))):
+                return None
+            return Erasure(**{**found[0], "at": ended.at // 1_000_000})
+
+        return await self._reader.ask(question)
 
     async def agreements_of(self, partner: str, thread: str) -> tuple[str, ...]:
         statement = (

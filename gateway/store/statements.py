@@ -98,14 +98,26 @@ def _lay_open(tx: Transaction, partner: str, payload: StatementPayload) -> None:
 
 
 def note_difference(tx: Transaction, note: NoteDifference) -> bool:
-    """Logged once."""
+    """Logged once: of a message the log says whether it was, whatever row lies there."""
     row = {"partner": note.partner, "difference": note.difference.value, "subject": note.subject}
     same = and_(*(statement_difference.c[name] == value for name, value in row.items()))
-    if tx.read_touched(select(statement_difference.c.found_at).where(same)):
+    known = tx.read_touched(select(statement_difference.c.found_at).where(same))
+    if known and (note.entry.message_id is None or _was_told(tx, note)):
         return False
-    tx.insert(statement_difference, **row, found_at=note.entry.at_us // 1_000_000)
+    if not known:
+        tx.insert(statement_difference, **row, found_at=note.entry.at_us // 1_000_000)
     tx.append(note.entry)
     return True
+
+
+def _was_told(tx: Transaction, note: NoteDifference) -> bool:
+    told = select(log_entry.c.idx).where(
+        log_entry.c.message_id == note.entry.message_id,
+        log_entry.c.kind == note.entry.kind,
+        log_entry.c.partner == note.partner,
+        log_entry.c.outcome == note.difference.value,
+    )
+    return bool(tx.read_touched(told))
 
 
 # --- the port

@@ -33,6 +33,7 @@ from gateway.core import deciding
 from gateway.core.commands import Heads, LogEntry
 from gateway.core.errors import HeadsMovedError
 from gateway.store import schema
+from gateway.store.logged import MessageLog
 from gateway.store.rows import RowSeal
 from gateway.store.vault import Vault
 from gateway.tlog.entry import commitment_opens, leaf_hash, parse_shape
@@ -71,10 +72,11 @@ class AtIndex(Generic[R]):
 class Transaction:
     """Handed to every handler of a batch in turn; gone after the commit, its caches with it."""
 
-    def __init__(self, connection: Connection, *, own: str, seal: RowSeal, vault: Vault) -> None:
+    def __init__(self, connection: Connection, *, own: str, seal: RowSeal, vault: Vault, told: MessageLog) -> None:
         self.own = own
         self.seal = seal
         self.vault = vault
+        self.told = told
         self.slots: list[Slot] = []
         self.changes = 0
         self.erased = False  # something was destroyed: after the commit nothing of it may be left in the files

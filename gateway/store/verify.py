@@ -1,8 +1,8 @@
 """`safehand log verify` on the live database (log A5): the whole log against itself, in one read-only transaction.
 
 `tlog.fsck` recomputes entries, hashes, nodes and roots; this module brings it the rows, in constant memory, and checks
-what only a database has: copied columns here, what stands beside the entries in `store.beside`, the triggers in
-`store.triggers`. It proves nothing against someone who rebuilds all of it (log A1).
+what only a database has: copied columns here, what stands beside the entries in `store.beside`, the rows of messages in
+`store.states`, the triggers in `store.triggers`. It proves nothing against someone who rebuilds all of it (log A1).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import UNSET
 from sqlalchemy import Connection, select
 
-from gateway.store import beside, triggers
+from gateway.store import beside, states, triggers
 from gateway.store.beside import stream
 from gateway.store.cells import as_blob, as_number, as_text
 from gateway.store.log import EntryMac
@@ -81,6 +81,7 @@ def _verify(connection: Connection, rules: LogRules) -> Iterator[Problem]:
         yield Problem(index=size, column="head.updated_at", rule="not the latest instant of the entries")
     yield from beside.check_openings(connection, rules.vault)
     yield from beside.check_receipts(connection, rules.own)
+    yield from states.check(connection, rules.own)
     for fault in triggers.differing(connection):
         yield Problem(index=-1, column=f"trigger.{fault.name}", rule=fault.rule)
 

@@ -30,6 +30,9 @@ from gateway.store.opening import StoreKeys
 from gateway.store.rows import FOREIGN, RowSeal
 from gateway.store.schema import (
     checkpoint,
+    content,
+    content_key,
+    handoff,
     inbox,
     intention,
     log_detail,
@@ -40,6 +43,7 @@ from gateway.store.schema import (
     log_subject,
     outgoing,
 )
+from gateway.store.schema import message as message_rows
 from gateway.store.sqlite import reader_engine, writer_engine
 from gateway.tlog.checkpoint import Checkpoint, NoteKey, parse_note, sign_checkpoint
 from gateway.tlog.entry import leaf_hash, parse, row_mac
@@ -348,6 +352,20 @@ class Administrator:
 
         self.act(forget)
 
+    def forget_message(self, message: str) -> None:
+        """Delete everything that the victim keeps of a message which it received."""
+        self.forget_receipts(message)
+
+        def forget(connection: Connection) -> None:
+            for table, column in ((handoff, handoff.c.message_id), (inbox, inbox.c.message_id)):
+                connection.execute(delete(table).where(column == message))
+            body = select(message_rows.c.body_ref).where(message_rows.c.id == message)
+            for table in (content, content_key):
+                connection.execute(delete(table).where(table.c.id.in_(body)))
+            connection.execute(delete(message_rows).where(message_rows.c.id == message))
+
+        self.act(forget)
+
 
 def lie(entry: bytes) -> bytes:
     """The same entry with another outcome: canonical, and untrue."""
@@ -408,14 +426,14 @@ def truncate_old(admin: Administrator) -> None:
     left = admin.entries()[:size]
     messages = [json.loads(entry).get("msg") for entry in admin.entries()]
     for message in {one for one in messages[size:] if one is not None and one not in messages[:size]}:
-        admin.forget_receipts(message)
+        admin.forget_message(message)
     admin.rewrite(left, Stolen())
 
 
 def truncate_new(admin: Administrator) -> None:
     """Back to the checkpoint that the witness cosigned: no key is needed, every mac and note still holds."""
     admin.rewrite(admin.entries()[: admin.scene.witnessed.size], Stolen())
-    admin.forget_receipts(newest_message(admin))
+    admin.forget_message(newest_message(admin))
 
 
 def newest_message(admin: Administrator) -> str:
@@ -443,7 +461,7 @@ def rewrite_old(stolen: Stolen) -> Callable[[Administrator], None]:
         message = json.loads(entries[at])["msg"]
         changed = [unsay(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
         admin.rewrite(changed, stolen)
-        admin.forget_receipts(message)
+        admin.forget_message(message)
 
     return change
 
@@ -456,7 +474,7 @@ def rewrite_new_received(admin: Administrator) -> None:
     message = json.loads(entries[at])["msg"]
     changed = [unsay(entry) if json.loads(entry).get("msg") == message else entry for entry in entries]
     admin.rewrite(changed, EVERYTHING)
-    admin.forget_receipts(message)
+    admin.forget_message(message)
 
 
 def rewrite_new_search(admin: Administrator) -> None:
@@ -491,6 +509,23 @@ def pass_for_another(admin: Administrator) -> None:
 def forget_answer(admin: Administrator) -> None:
     """Delete the receipts that were given for an old message; its entries stay."""
     admin.forget_receipts(json.loads(admin.entries()[admin.find("received")])["msg"])
+
+
+def lose_message(admin: Administrator) -> None:
+    """Take an old message out of the inbox that case systems read."""
+    message = json.loads(admin.entries()[admin.find("received")])["msg"]
+
+    def lose(connection: Connection) -> None:
+        connection.execute(delete(handoff).where(handoff.c.message_id == message))
+
+    admin.act(lose)
+
+
+def pass_off_message(admin: Administrator) -> None:
+    """Say that an old message is of another type."""
+    mine = json.loads(admin.entries()[admin.find("received")])["msg"]
+    change = update(message_rows).where(message_rows.c.id == mine).values(type="cme.enquiry")
+    admin.act(lambda connection: connection.execute(change))
 
 
 def drop_triggers(admin: Administrator) -> None:
@@ -570,6 +605,16 @@ ATTACKS: Final = (
     Attack(
         says="deletes the receipts it gave for an old message",
         does=forget_answer,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="takes an old message out of the inbox",
+        does=lose_message,
+        found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
+    ),
+    Attack(
+        says="gives an old message another type",
+        does=pass_off_message,
         found=(NOTHING, "entry 5", NOTHING, NOTHING, NOTHING, NOTHING),
     ),
     Attack(

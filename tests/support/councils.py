@@ -79,6 +79,10 @@ class Council(Gateway):
             overview=read.overview,
             log=read.log,
             witnesses=read.witnesses,
+            service=read.service,
+            statements=read.statements,
+            events=read.events,
+            arrivals=read.arrivals,
             sign_log=lambda: self.signing.look(self.exchange),
         )
 

@@ -49,6 +49,7 @@ from gateway.store.migrations.append_only import restore, triggers_of
 from gateway.store.opening import OpenStore, StoreKeys, open_store
 from gateway.store.signer import LogSigner
 from gateway.store.sqlite import reader_engine, writer_engine
+from gateway.store.states import TABLES
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
 from gateway.tlog.checkpoint import Checkpoint, NoteKey, sign_checkpoint
@@ -446,8 +447,14 @@ def make_rules(**changes: Any) -> LogRules:
 
 
 def problems(path: Path, **changes: Any) -> list[tuple[int, str]]:
-    """What `log verify` finds: index and column of each fault."""
-    return [(problem.index, problem.column) for problem in verify_live(path, make_rules(**changes))]
+    """What `log verify` finds: index and column of each fault, but for rows of messages. The entries of these tests tell no
+    message's state; `tests.support.rewritten` is for those."""
+    found = [(problem.index, problem.column) for problem in verify_live(path, make_rules(**changes))]
+    return [(index, column) for index, column in found if not _of_a_message(column)]
+
+
+def _of_a_message(column: str) -> bool:
+    return column == "inbox.envelope_digest" or column.partition(".")[0] in TABLES - {"inbox"}
 
 
 async def sign_log(lab: Lab, memory: Path) -> Checkpoint | None:

@@ -16,7 +16,7 @@ from gateway.store.migrations import at_head, upgrade
 from gateway.store.opening import SchemaError, open_readonly
 from gateway.store.schema import metadata
 from gateway.store.sqlite import reader_engine, writer_engine
-from tests.support.store import APPEND_ONLY, KEYS, OWN, Alarms
+from tests.support.store import APPEND_ONLY, KEYS, ORIGIN, OWN, Alarms
 
 
 @pytest.fixture
@@ -70,13 +70,13 @@ def test_a_database_at_the_newest_revision_is_recognised(database: Path) -> None
 async def test_a_database_at_another_revision_is_refused(database: Path) -> None:
     _write(database, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaError, match="another revision"):
-        async with open_readonly(database, own=OWN, keys=KEYS, alarm=Alarms()):
+        async with open_readonly(database, own=OWN, origin=ORIGIN, keys=KEYS, alarm=Alarms()):
             pass
 
 
 async def test_an_absent_database_is_not_made_by_reading(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="there is no database"):
-        async with open_readonly(tmp_path / "none.sqlite", own=OWN, keys=KEYS, alarm=Alarms()):
+        async with open_readonly(tmp_path / "none.sqlite", own=OWN, origin=ORIGIN, keys=KEYS, alarm=Alarms()):
             pass
     assert os.listdir(tmp_path) == []
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from gateway.core.commands import Command
 from gateway.core.errors import BusyError, ConflictError, StoreChangedError
 from gateway.store import schema
+from gateway.store.logged import MessageLog
 from gateway.store.migrations import upgrade
 from gateway.store.rows import RowSeal
 from gateway.store.sqlite import DISK_FULL, empty_wal, reader_engine, writer_engine
@@ -80,9 +81,8 @@ def bench(
 
     def begin(connection: Any) -> Transaction:
         batches.append([])
-        return Transaction(
-            connection, own="la-901", seal=RowSeal(key=b"s" * 32, alarm=Alarms()), vault=Vault(b"k" * 32)
-        )
+        seal, told = RowSeal(key=b"s" * 32, alarm=Alarms()), MessageLog(mac=lambda _index, _data: bytes(32))
+        return Transaction(connection, own="la-901", seal=seal, vault=Vault(b"k" * 32), told=told)
 
     def handle(tx: Transaction, command: Command[Any]) -> object:
         assert isinstance(command, Put)
