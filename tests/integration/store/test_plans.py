@@ -20,7 +20,7 @@ ASKED = {
     "the receipts of a page": inbox.receipts_of(FOUND),
     "one message of the inbox": inbox._MESSAGE.where(inbox.message.c.id == ID, inbox.message.c.sender == "la-207"),
     "one message of ours": outbox._MESSAGE.where(outbox.message.c.id == ID),
-    "the receipts of ours": outbox.receipts_of("la-850", [ID]),
+    "the receipts of ours": outbox.RECEIPTS.params(own="la-850", ids=[ID]),
     "the last place of the inbox": feed._LAST_PLACE,
     "restores since the last look": feed._restored(9_000, 9_100),
 }
