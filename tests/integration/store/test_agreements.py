@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.errors import HeadsMovedError
+from gateway.core.errors import HeadsMovedError, StoreChangedError
 from gateway.ports import AgreementRecord
 from gateway.store.rows import TAMPERED
 from tests.support.store import (
@@ -49,7 +49,10 @@ async def test_an_event_changed_in_the_database_counts_as_absent_and_raises_the_
     tamper(lab.path, "UPDATE agreement_event SET jws = x'00' WHERE n = 2")
     assert [event.n for event in (await held(lab)).events] == [1]
     assert lab.alarms.raised[-1][0] == TAMPERED
-    assert (await lab.open.store.write(make_submit())).index is not None  # the heads are those without it
+    with pytest.raises(StoreChangedError):
+        await lab.open.store.write(make_submit())
+    with pytest.raises(HeadsMovedError):  # the log says that there is one event more
+        await lab.open.store.write(make_submit())
 
 
 async def test_an_event_planted_in_the_database_counts_as_absent(lab: Lab) -> None:
@@ -63,6 +66,8 @@ async def test_an_event_planted_in_the_database_counts_as_absent(lab: Lab) -> No
 async def test_an_event_that_was_tampered_with_is_mended_when_it_comes_again(lab: Lab) -> None:
     tamper(lab.path, "UPDATE agreement_event SET jws = x'00'")
     assert (await held(lab)).events == ()
+    with pytest.raises(StoreChangedError):
+        await lab.open.store.write(make_event(1))
     assert await lab.open.store.write(make_event(1)) is True
     assert (await held(lab)).events == (make_event(1).event,)
 
