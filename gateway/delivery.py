@@ -55,11 +55,7 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     partner = await exchange.partners.get(candidate.partner)
     if message is None or partner is None:
         raise RowTamperedError("message" if message is None else "partner")  # absent, where a row must be
-    try:
-        if candidate.partner != message.partner:
-            raise RowTamperedError("delivery")
-        circumstances.sealed(message)
-    except RowTamperedError:  # its row says something else than its sealed bytes: it waits for a person
+    if not _as_sealed(candidate, message):  # it waits for a person
         exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
         await _hold(message, None, ("row.tampered",), now, exchange)
         return
@@ -82,6 +78,15 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
     finally:  # a stop or a fault in the middle: whoever comes next need not wait for the lease to end
         if not settled:
             await exchange.store.write(commands.ReleaseLeases(tokens=frozenset({lease.token}), now=exchange.clock()))
+
+
+def _as_sealed(candidate: Candidate, message: OutboundMessage) -> bool:
+    """Whether the rows of the message and its delivery say what its sealed bytes say."""
+    try:
+        circumstances.sealed(message)
+    except RowTamperedError:
+        return False
+    return candidate.partner == message.partner
 
 
 async def _protected(message: OutboundMessage, exchange: Exchange) -> frozenset[ProtectedKind]:
