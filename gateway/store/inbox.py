@@ -157,24 +157,24 @@ class StoredInbox:
             found = rows(statement)
             if len(found) != 1:
                 return None
-            gone = self._gone(rows, found[0])
-            row = {**found[0], "state": gone} if gone is not None else found[0]
-            parts = {} if gone is not None else open_parts(rows, self._reader.vault, message_id, row["body_ref"])
+            row = {**found[0], "state": self._state(rows, found[0])}
+            gone = row["state"] in logged.GONE
+            parts = {} if gone else open_parts(rows, self._reader.vault, message_id, row["body_ref"])
             return inbound_message(row, rows(receipts_of(found)), parts)
 
         return await self._reader.ask(question)
 
-    def _gone(self, rows: Rows, row: Mapping[str, Any]) -> InboundState | None:
-        """How its content went, as the log or the row says, whether or not a copy of it lies there again. Raises
-        RowTamperedError where the row is not of the message that the log names."""
+    def _state(self, rows: Rows, row: Mapping[str, Any]) -> InboundState:
+        """Its state as the log says; where log or row say that its content is gone it is, whether or not a copy lies there
+        again. Raises RowTamperedError where the row is not of the message that the log names."""
         told, place = self._reader.told.inbound(rows, row["sender"], row["id"]), (row["sender"], row["id"])
-        if not told.is_of(row):
+        if told.state is None or not told.is_of(row):
             self._reader.seal.refuse(message, place, OTHER, message=row["id"])
             raise RowTamperedError(message.name)
-        here = InboundState(row["state"]) if row["state"] in logged.GONE else None
-        if (here is None) != (told.gone is None):
+        state = told.gone or told.state
+        if row["state"] != state and not (told.gone and row["state"] in logged.GONE):
             self._reader.seal.refuse(message, place, OTHER, message=row["id"])
-        return here or told.gone
+        return InboundState(row["state"]) if row["state"] in logged.GONE else state
 
 
 _MESSAGE: Final = (

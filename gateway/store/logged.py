@@ -51,12 +51,12 @@ class MessageLog:
 
     def inbound(self, rows: Rows, sender: str, message_id: str) -> Arrived:
         """What the log says of a partner's message. Raises RowTamperedError."""
-        told = self._of(rows, sender, message_id, ARRIVED + ENDED)
+        told = self._of(rows, sender, message_id, tuple(LED_TO["in"]))
         at, came = next(((at, entry) for at, entry in told if entry.kind in ARRIVED), (-1, None))
         ended = next((entry for _, entry in told if entry.kind in ENDED), None)
         if came is not None and ended is None and came.type == CORRECTION:
             ended = self._with_its_original(rows, sender, message_id, at)
-        return Arrived(entry=came, ended=ended)
+        return Arrived(entry=came, ended=ended, state=inbound_state((entry for _, entry in told), sender))
 
     def _with_its_original(self, rows: Rows, sender: str, message_id: str, after: int) -> Entry | None:
         """A correction repeats what its original said, and went with it: the entry is about the original alone."""
@@ -94,10 +94,12 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """A partner's message as the log tells it: the entry of its arrival, and the one that says its content is gone."""
+    """A partner's message as the log tells it: the entry of its arrival, the one that says its content is gone (of a
+    correction, its original's), and the state that its own lead to."""
 
     entry: Entry | None
     ended: Entry | None
+    state: InboundState | None
 
     @property
     def gone(self) -> InboundState | None:

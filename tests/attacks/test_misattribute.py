@@ -13,6 +13,7 @@ import pytest
 
 from gateway import inbound
 from gateway.core.errors import RowTamperedError
+from gateway.core.lifecycle import InboundState
 from tests.support.exchange import make_message
 from tests.support.messages import A, submission
 from tests.support.rewritten import faults, in_force, kinds, path, refused
@@ -51,6 +52,19 @@ async def test_message_under_another_name_is_not_served(
         assert kinds(town.b, message) == ["received"]
         assert await refused(town.b) == ["message"]
         assert column in {found for _, found in faults(town.b)}
+
+
+@pytest.mark.parametrize("state", ["taken", "collected", "refused"])
+async def test_message_that_nobody_opened_is_not_shown_as_opened(tmp_path: Path, state: str) -> None:
+    async with in_force(tmp_path) as town:
+        message = (await submission(town.a.exchange, key="a transfer"))["id"]
+        await town.a.run()
+        tamper(path(town.b), f"UPDATE message SET state = '{state}' WHERE id = '{message}'")  # noqa: S608
+        shown = await town.b.exchange.inbox.message(message, A)
+        assert shown is not None
+        assert shown.state is InboundState.RECEIVED
+        assert await refused(town.b) == ["message"]
+        assert "message.state" in {found for _, found in faults(town.b)}
 
 
 @pytest.mark.parametrize("column", ["created_at", "expires_at"])

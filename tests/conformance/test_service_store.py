@@ -97,12 +97,12 @@ async def asked_by_us(subject: Subject, *about: str, **changes: Any) -> Submit:
 
 
 def make_withdraw(own: str) -> Withdraw:
-    entry = make_entry("withdrawn", msg=own, outcome="withdrawn")
+    entry = make_entry("withdrawn", msg=own, dir="in", partner=PARTNER, outcome="withdrawn")
     return Withdraw(sender=PARTNER, message_id=own, erased=entry, at=seconds())
 
 
 def make_destroy(own: str, sender: str = PARTNER) -> Destroy:
-    entry = make_entry("destroyed", msg=own, outcome="destroyed", by="Officer One")
+    entry = make_entry("destroyed", msg=own, dir="in", partner=PARTNER, outcome="destroyed", by="Officer One")
     return Destroy(sender=sender, message_id=own, how="keys-destroyed", entry=entry, at=seconds())
 
 

@@ -25,7 +25,9 @@ CONTENT = "SELECT (SELECT count(*) FROM content), (SELECT count(*) FROM content_
 
 
 def make_withdraw(own: str) -> Withdraw:
-    return Withdraw(sender=PARTNER, message_id=own, erased=make_entry("withdrawn", msg=own), at=seconds())
+    return Withdraw(
+        sender=PARTNER, message_id=own, erased=make_entry("withdrawn", msg=own, dir="in", partner=PARTNER), at=seconds()
+    )
 
 
 def make_destroy(own: str) -> Destroy:
@@ -33,7 +35,7 @@ def make_destroy(own: str) -> Destroy:
         sender=PARTNER,
         message_id=own,
         how="keys-destroyed",
-        entry=make_entry("destroyed", msg=own, by="Officer One"),
+        entry=make_entry("destroyed", msg=own, dir="in", partner=PARTNER, by="Officer One"),
         at=seconds(),
     )
 

@@ -36,6 +36,26 @@ async def test_an_entry_altered_long_after_it_was_signed_is_told_by_its_index(
     assert town.b.alarms == []
 
 
+async def test_rows_of_messages_that_are_not_as_logged_are_an_entry_for_each_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = ("message.state", "message.type", "lane.head_delivery", "entry")
+
+    async def verified(_: Home) -> LogReport:
+        return LogReport(
+            entries=9, problems=tuple(Problem(index=1, column=one, rule="not as logged") for one in columns)
+        )
+
+    monkeypatch.setattr(auditing, "verify_log", verified)
+    town = make_town()
+    await serving.verify_whole(Home(tmp_path), town.a.exchange)
+    assert town.a.alarms == ["log-altered"] * len(columns)
+    assert [(one.kind, one.outcome) for one in town.a.memory.log] == [
+        ("row-refused", "lane"),
+        ("row-refused", "message"),
+    ]
+
+
 async def test_partner_that_is_away_is_told_once_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, town = Home(tmp_path), make_town()
     home.restored.parent.mkdir()
