@@ -46,6 +46,23 @@ SERVICE_TYPES: Final = frozenset(
 )
 """Message types that travel under every agreement with fixed bodies; no agreement may grant fields to one."""
 
+ANSWERING_TYPES: Final = frozenset(
+    {
+        "cme.answer",
+        "cme.enquiry_answer",
+        "fraud.receipt",
+        "health.answer",
+        "home-office.response",
+        "immigration.receipt",
+        "la.cme_outcome",
+        "la.referral_decision",
+        "police.receipt",
+        "school.enquiry_answer",
+    }
+)
+"""Message types that answer a message, and so name its thread (agreements section 2). Not `police.response`: a request by
+telephone is recorded, and no message; where a response answers a message, its grants ask for the thread."""
+
 
 def is_organisation(text: str) -> bool:
     """Whether the text may stand in a signed agreement or a message as an organisation id."""

@@ -6,7 +6,6 @@ those of envelope.md section 2, with their numbers; 2 to 12 stand in `core.envel
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +28,7 @@ from gateway.core.ids import new_message_id
 from gateway.core.lifecycle import ReceiptEvent
 from gateway.core.message import CLOCK_SKEW, DAY, PUSH_LIFETIME, ClaimedMessage, OpenedMessage
 from gateway.core.payload import Payload
+from gateway.core.roles import check_role
 from gateway.governing import HeldAgreement
 from gateway.judged import Judged
 from gateway.ports import Exchange, InboundMessage, Partner
@@ -40,7 +40,6 @@ from keys.listed import ListedPair
 _TRIES = 5
 _BREACHES_ROOM = 16 * 1024  # bytes; with the entry, which names breaches too, a receipt stays below its 64 KB
 _BREACH_FRAME = 40  # bytes of JSON around one breach
-_ROLE = re.compile(r"[a-z][a-z_-]{0,39}")  # as an entry of the log may name it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +296,11 @@ async def open_by(
     return message, message.inner
 
 
+async def opened(message_id: str, role: str, exchange: Exchange, *, sender: str, by: str) -> bytes:
+    """As `open_by`, where a case system says it of a person: the content is not shown. Returns the receipt."""
+    return await _acknowledge(message_id, sender, ReceiptEvent.COLLECTED, role, by, exchange)
+
+
 def _nothing_to_open(message: InboundMessage) -> SubmissionRefusedError:
     """Its content was never kept, or is destroyed: by its sender's withdrawal, or because that was owed."""
     state = message.state.value
@@ -333,10 +337,8 @@ async def _acknowledge(
     message_id: str, sender: str | None, event: ReceiptEvent, role: str | None, by: str | None, exchange: Exchange
 ) -> bytes:
     now = exchange.clock()
-    if role is not None and not _ROLE.fullmatch(role):
-        raise SubmissionRefusedError(
-            "role.malformed", "role", "lower-case letters, hyphens and underscores, 40 at most"
-        )
+    if role is not None:
+        check_role(role)
     message = await exchange.inbox.message(message_id, sender)
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")

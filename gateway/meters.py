@@ -1,8 +1,8 @@
 """Counters and gauges of a running gateway, in a registry of their own. Counts, decides nothing, and keeps no history.
 
 Gauges are set from one `Condition` at each look; counters go up as things happen and begin at nought with the process.
-INVARIANT: every label value is from a closed set: states, codes, roles, kinds, routes as declared, partners held. What comes
-from outside and is none of these counts as `other`, so no page of metrics can name a person, a case or a message.
+INVARIANT: every label value is from a closed set: states, codes, roles, kinds, routes as declared, webhooks configured, partners
+held. What comes from outside and is none of these counts as `other`, so no page of metrics can name a person, a case or a message.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ class Meters:
         self._agreements = self._gauge("agreements", "Agreements by state.", "state")
         self._free = self._gauge("free_bytes", "Free space where the database lies.")
         self._writes = self._gauge("writes_waiting", "Commands that wait for the one writer.")
+        self._webhooks = self._gauge(
+            "webhook_waiting_seconds", "Age of the oldest event that a webhook's receiver has not taken.", "webhook"
+        )
         self._checks = self._gauge("check", "What readiness looks at: 0 ok, 1 late, 2 failing.", "check")
         self._drift = self._gauge("clock_drift_seconds", "The clock against the machine's steady one since the start.")
 
@@ -188,6 +191,8 @@ class Meters:
         self._free.set(process.free)
         self._writes.set(process.writes)
         self._drift.set(process.drift)
+        for name, since in process.webhooks.items():
+            self._webhooks.labels(name).set(0 if since is None else at - since)
         for check in found:
             self._checks.labels(check.name).set(_LEVELS[check.level])
         return generate_latest(self._registry)

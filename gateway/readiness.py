@@ -6,7 +6,7 @@ cannot deliver must still receive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -19,6 +19,7 @@ CLOCK_STEP: Final = 300  # seconds: what partners allow two honest clocks to dif
 CLOCK_DOUBT: Final = 60  # seconds
 VERIFIED_WITHIN: Final = 60  # seconds: the signer looks every two
 QUEUED_LATE: Final = int(timedelta(hours=1).total_seconds())
+WEBHOOK_LATE: Final = int(timedelta(hours=1).total_seconds())
 URGENT_LATE: Final = int(timedelta(minutes=15).total_seconds())  # flows section 1: then somebody telephones
 
 
@@ -26,7 +27,8 @@ URGENT_LATE: Final = int(timedelta(minutes=15).total_seconds())  # flows section
 class Process:
     """What only the running process knows. `drift` is by how many seconds the clock has moved against the steady one since
     the start; `verified_at` when the signer last found the log as it was written, `intact` False where it did not;
-    `free` and `floor` in bytes, `writes` that wait; `certificate_ends` in seconds, None where it cannot be read."""
+    `free` and `floor` in bytes, `writes` that wait; `certificate_ends` in seconds, None where it cannot be read. `webhooks`: of
+    each receiver, when (in seconds) the oldest event happened that it has not taken, None where it has everything."""
 
     revision: str
     stopping: bool
@@ -37,6 +39,7 @@ class Process:
     floor: int
     writes: int
     certificate_ends: int | None
+    webhooks: Mapping[str, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ def checks(condition: Condition | None, process: Process, at: int) -> tuple[Chec
         *_database(condition, process),
         *([_keys(condition), _clock(condition, process), _queue(condition)] if condition else []),
         _log(process, at),
+        _webhooks(process, at),
         _space(process),
     )
 
@@ -117,6 +121,12 @@ def _log(process: Process, at: int) -> Check:
     if process.verified_at is None or at - process.verified_at > VERIFIED_WITHIN:
         return _failing("log", "unverified", "the signer has not looked at the log lately")
     return _ok("log", "verified", "the signer found the log as it was written")
+
+
+def _webhooks(process: Process, at: int) -> Check:
+    if any(since is not None and at - since > WEBHOOK_LATE for since in process.webhooks.values()):
+        return _late("webhooks", "waiting", "a webhook's receiver has not taken an event for too long")
+    return _ok("webhooks", "moving", "no receiver is long behind")
 
 
 def _space(process: Process) -> Check:

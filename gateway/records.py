@@ -9,8 +9,10 @@ from typing import Any
 from contracts.breach import BreachCode
 from contracts.check import ProtectedKind, check
 from contracts.facts import civil_date
+from contracts.names import ANSWERING_TYPES
 from gateway import circumstances, governing
 from gateway.core.commands import Heads
+from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import Submission
 from gateway.core.payload import Payload
 from gateway.governing import HeldAgreement
@@ -36,6 +38,7 @@ class RecordKind:
         held = await governing.governing(
             exchange, submission.partner, submission.type, now, wanted=submission.agreement
         )
+        await _check_thread(submission, exchange)
         around = await circumstances.when_sending(
             exchange, held, submission.type, asserted=submission.facts, body=body, thread=submission.thread
         )
@@ -90,3 +93,20 @@ class RecordKind:
     async def about(self, payload: Payload, exchange: Exchange) -> Mapping[str, Any]:
         del exchange
         return payload.body
+
+
+async def _check_thread(submission: Submission, exchange: Exchange) -> None:
+    """A thread is named by its first message, which this gateway exchanged with that partner; an answer always names one.
+
+    Asked of own clients only: a partner's message is never lost for a thread that a restored gateway has forgotten.
+    """
+    if submission.thread is None:
+        if submission.type in ANSWERING_TYPES:
+            raise SubmissionRefusedError(
+                "message.thread", "thread", "this type answers a message, and names its thread"
+            )
+        return
+    if not await exchange.service.agreements_of(submission.partner, submission.thread):
+        raise SubmissionRefusedError(
+            "message.thread", "thread", "not the id of the first message of a conversation with this partner"
+        )

@@ -174,6 +174,7 @@ async def _run(
         await _come_back(home, exchange, vitals, stop)  # before the worker: suspended since the backup, nothing is sent
         webhooks = Webhooks(targets, exchange)
         running.waker.append(webhooks.wake)
+        vitals.webhooks = webhooks.waiting_since
         working = tasks.create_task(worker.run(), name="worker")
         posting = tasks.create_task(webhooks.run(), name="webhooks")
         clockwork = tasks.create_task(_jobs(home, running, vitals).run(), name="jobs")

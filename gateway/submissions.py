@@ -58,9 +58,20 @@ async def submit(submission: Submission, role: str, exchange: Exchange) -> bytes
 async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | Exception], ...]:
     """Limit -> one submission for each council; return what became of each, its answer or its refusal.
 
-    Raises NeedsApproverError before anything is sent; what is no refusal of one submission ends all of it.
+    Raises NeedsApproverError before anything is sent; what is no refusal of one submission ends all of it. Of a request that
+    was interrupted, what was sent then is answered as it was, and the limit is for the rest alone.
     """
-    await check_reach(enquiry.body, enquiry.partners, enquiry.role, exchange)
+    keys = {partner: f"{enquiry.key} {partner}" for partner in enquiry.partners}
+    sent = [one for one, key in keys.items() if await exchange.outbox.response(enquiry.client, key) is not None]
+    beyond: NeedsApproverError | None = None
+    try:
+        await check_reach(
+            enquiry.body, tuple(one for one in enquiry.partners if one not in sent), enquiry.role, exchange
+        )
+    except NeedsApproverError as refusal:
+        if not sent:
+            raise
+        beyond = refusal
     results: list[tuple[str, bytes | Exception]] = []
     template = Submission(
         partner="",
@@ -76,9 +87,11 @@ async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | 
         replaces=None,
         by=enquiry.by,
     )
-    for partner in enquiry.partners:
-        # a key of its own for each, so that a repeat of an interrupted request sends nothing twice
-        one = replace(template, partner=partner, key=f"{enquiry.key} {partner}")
+    for partner, key in keys.items():  # a key of its own for each, so that a repeat sends nothing twice
+        if beyond is not None and partner not in sent:
+            results.append((partner, beyond))
+            continue
+        one = replace(template, partner=partner, key=key)
         try:
             results.append((partner, await _accept(one, exchange)))
         except (ContractBreachError, SubmissionRefusedError) as refusal:

@@ -15,6 +15,7 @@ from gateway import entries
 from gateway.core import deciding
 from gateway.core.errors import SubmissionRefusedError
 from gateway.core.message import DAY
+from gateway.core.roles import check_role
 from gateway.core.tokens import (
     CreateToken,
     RevokeToken,
@@ -29,7 +30,6 @@ from gateway.ports import Exchange
 
 MOST_DAYS: Final = 400
 _ID_BYTES: Final = 8
-_ROLE: Final = re.compile(r"[a-z][a-z_-]{0,39}")  # as a log entry holds it: no digits, so no staff number
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?")
 
 
@@ -49,10 +49,7 @@ async def create(
         raise SubmissionRefusedError(
             "token.name", "name", "letters, digits and inner spaces, dots, hyphens and underscores, 64 at most"
         )
-    if not _ROLE.fullmatch(role):
-        raise SubmissionRefusedError(
-            "role.malformed", "role", "lower-case letters, hyphens and underscores, 40 at most"
-        )
+    check_role(role)
     if not 1 <= days <= MOST_DAYS:
         raise SubmissionRefusedError("token.lifetime", "expires_days", f"1 to {MOST_DAYS} days")
     allowed = frozenset(map(_scope, scopes))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ class Vitals:
     certificate: Path
     writes: Callable[[], int]
     stopping: bool = False
+    webhooks: Callable[[], Mapping[str, int | None]] = dict  # set when they are followed
     _verified_at: int | None = None
     _intact: bool = True
     _steady: float = field(default_factory=time.monotonic)
@@ -53,6 +54,7 @@ class Vitals:
             floor=self.floor,
             writes=self.writes(),
             certificate_ends=self.certificate_ends(),
+            webhooks=self.webhooks(),
         )
 
     def _drift(self) -> int:

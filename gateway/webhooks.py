@@ -8,6 +8,7 @@ that it passes have arrived; who is killed in between posts them again under the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -32,6 +33,7 @@ from gateway.worker import guarded
 POLL: Final = 1.0  # seconds
 PAGE: Final = 50  # events, between two storings of the cursor at most
 ALARM_EVERY: Final = timedelta(days=1)
+_MICROSECONDS: Final = 1_000_000
 
 log = structlog.get_logger("safehand.webhooks")
 
@@ -62,6 +64,10 @@ class Webhooks:
         for follower in self._followers:
             follower.stop()
 
+    def waiting_since(self) -> Mapping[str, int | None]:
+        """Of each receiver, when (in seconds) the oldest event happened that it has not taken; None where it has everything."""
+        return {follower.name: follower.waiting_since for follower in self._followers}
+
     async def run(self) -> None:
         """Follow the log until stopped."""
         async with asyncio.TaskGroup() as tasks:
@@ -82,6 +88,7 @@ class _Follower:
         self._attempts = 0
         self._not_before: datetime | None = None
         self._alarmed_at: datetime | None = None
+        self.waiting_since: int | None = None
 
     def wake(self) -> None:
         self._wake.set()
@@ -130,6 +137,7 @@ class _Follower:
         if self._target.types and event_type(event.state) not in self._target.types:
             return True
         exchange = self._exchange
+        self.waiting_since = event.at_us // _MICROSECONDS
         self._attempts += 1
         told = await post_once(self._target, event_post(event, exchange.journal.origin), exchange.clock())
         now = exchange.clock()
@@ -138,7 +146,7 @@ class _Follower:
         )
         match upcoming:
             case Arrived():
-                self._attempts, self._not_before = 0, None
+                self._attempts, self._not_before, self.waiting_since = 0, None, None
                 return True
             case TryAgain(at=at):
                 self._not_before = at

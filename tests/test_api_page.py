@@ -21,6 +21,7 @@ DESCRIBED = json.loads(document())
 SCHEMAS = DESCRIBED["components"]["schemas"]
 EXAMPLES = re.findall(r"```json (\w+)\n(.*?)```", PAGE, re.DOTALL)
 ROUTES = [(method.upper(), path) for path, methods in DESCRIBED["paths"].items() for method in methods]
+EVENTS = PAGE.partition("## States and events")[2].partition("\n## ")[0]
 ERRORS = PAGE.partition("## Errors")[2].partition("\n## ")[0]
 CODE = re.compile(r"`([a-z]+(?:[.-][a-z-]+)*)`")
 
@@ -112,7 +113,7 @@ def test_every_scope_is_named() -> None:
 
 def test_the_description_and_the_page_have_the_types_of_the_table() -> None:
     assert tuple(SCHEMAS["EventType"]["enum"]) == TYPES
-    rows = re.findall(r"^\| `(message\.\w+)` \| ([^|]*) \| ([^|]*) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `(message\.\w+)` \| ([^|]*) \| ([^|]*) \|$", EVENTS, re.MULTILINE)
     assert [kind for kind, _, _ in rows] == list(TYPES)
     for kind, out, in_ in rows:
         state = kind.removeprefix("message.")

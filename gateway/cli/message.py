@@ -171,9 +171,9 @@ def inbox_take(context: click.Context, id_: str, sender: str | None, by: str | N
 @_sender
 @click.option(
     "--role",
-    type=options.LOGGED_ROLE,
+    type=options.STAFF_ROLE,
     required=True,
-    help="Role of the person who opens it: officer, duty, approver.",
+    help="Role of the person who opens it: officer, duty, approver, dpo or admin.",
 )
 @options.by
 @options.as_json

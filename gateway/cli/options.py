@@ -11,6 +11,7 @@ import click
 
 from gateway.cli.ending import answer_in_json
 from gateway.core.errors import SubmissionRefusedError
+from gateway.core.roles import StaffRole
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -35,9 +36,7 @@ EVENT_ROLE = RoleName(  # `actor_role` of an agreement event
     r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?",
     "must be letters and digits, within it also spaces, dots, hyphens and underscores, 64 at most",
 )
-LOGGED_ROLE = RoleName(  # `role` of a log entry: no digits, so no staff number
-    r"[a-z][a-z_-]{0,39}", "must be lower-case letters, hyphens and underscores, 40 at most"
-)
+STAFF_ROLE = RoleName("|".join(StaffRole), f"must be one of {', '.join(StaffRole)}")  # who opens, or has a token
 
 as_json: Decorator = click.option(
     "--json", "as_json", is_flag=True, is_eager=True, callback=answer_in_json, help="Answer as JSON, for programs."

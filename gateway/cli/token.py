@@ -25,9 +25,9 @@ def token() -> None:
 @click.option("--name", required=True, help="Which system it is for; never a person.")
 @click.option(
     "--role",
-    type=options.LOGGED_ROLE,
+    type=options.STAFF_ROLE,
     required=True,
-    help="Staff role that it stands for: officer, duty, approver. Written into the log.",
+    help="Staff role that it stands for: officer, duty, approver, dpo or admin. Written into the log.",
 )
 @click.option(
     "--scope",

@@ -162,7 +162,8 @@ def answer_due(
 
 def destroyed_at_once(state: InboundState, *, released: bool) -> bool:
     """Whether a withdrawal destroys the message by itself: nobody here has seen it, and no case system has it, be it that it
-    said so (`state`) or that its content was given to one (`released`)."""
+    said so (`state`) or that its content was given to one (`released`). With a message go its corrections, which repeat what
+    it said: it must hold of each of them, else all of it waits for a person."""
     return state is InboundState.RECEIVED and not released
 
 

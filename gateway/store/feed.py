@@ -70,7 +70,7 @@ class StoredArrivals:
     async def after(self, place: int, limit: int) -> tuple[tuple[int, InboundMessage], ...]:
         def question(rows: Rows) -> tuple[tuple[int, InboundMessage], ...]:
             found = rows(_arrived(place, limit))
-            receipts = rows(receipts_of([row["id"] for row in found]))
+            receipts = rows(receipts_of(found))
             return tuple((row["place"], inbound_message(row, receipts, {})) for row in found)
 
         return await self._reader.ask(question)

@@ -9,9 +9,11 @@ from gateway.core import commands, daily, erasure, witnessing
 from gateway.core import service as service_commands
 from gateway.core import tokens as token_commands
 from gateway.core.commands import Command
+from gateway.core.once import Once
 from gateway.core.webhook import PutWebhookCursor
 from gateway.store import (
     agreements,
+    answered,
     inbox,
     log,
     outbox,
@@ -61,7 +63,8 @@ _HANDLERS: Final[Mapping[type[Command[Any]], Callable[[Transaction, Any], object
     PutWebhookCursor: webhooks.put_cursor,
     token_commands.CreateToken: tokens.create,
     token_commands.RevokeToken: tokens.revoke,
-    token_commands.Remember: tokens.remember,
+    token_commands.Remember: answered.remember,
+    Once: lambda tx, once: answered.once(tx, once, lambda tx, act: _HANDLERS[type(act)](tx, act)),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Select, or_, select, update
@@ -157,7 +157,7 @@ class StoredInbox:
             if len(found) != 1:
                 return None
             parts = open_parts(rows, self._reader.vault, message_id, found[0]["body_ref"])
-            return inbound_message(found[0], rows(receipts_of([message_id])), parts)
+            return inbound_message(found[0], rows(receipts_of(found)), parts)
 
         return await self._reader.ask(question)
 
@@ -174,12 +174,17 @@ def latest(limit: int) -> Select[Any]:
     return _MESSAGE.order_by(message.c.created_at.desc(), message.c.id.desc()).limit(limit)
 
 
-def receipts_of(ids: list[str]) -> Select[Any]:
-    """The receipts of later acts (taken, collected) on these messages; the first lies in the inbox."""
-    refs = [owed.receipt_ref(message_id, event) for message_id in ids for event in _ACKNOWLEDGED]
+def receipts_of(found: Sequence[Mapping[str, Any]]) -> Select[Any]:
+    """The receipts of later acts (taken, collected) on these messages; the first lies in the inbox. The partners are named
+    so that an index leads to each, however many were ever given; (sender, id) is compared by whoever reads the rows."""
+    refs = [owed.receipt_ref(row["id"], event) for row in found for event in _ACKNOWLEDGED]
     return (
         select(outgoing.c.partner, outgoing.c.ref, outgoing.c.bytes)
-        .where(outgoing.c.kind == owed.RECEIPT, outgoing.c.ref.in_(refs))
+        .where(
+            outgoing.c.partner.in_(sorted({row["sender"] for row in found})),
+            outgoing.c.kind == owed.RECEIPT,
+            outgoing.c.ref.in_(refs),
+        )
         .order_by(outgoing.c.id)
     )
 

@@ -26,11 +26,11 @@ from gateway.core.commands import (
     Submit,
     TakeReceipt,
 )
-from gateway.core.errors import IdempotencyConflictError, IllegalTransitionError, ReceiptRejectedError
+from gateway.core.errors import IllegalTransitionError, ReceiptRejectedError
 from gateway.core.lifecycle import TRANSITIONS, Event, State, after, after_receipt
 from gateway.core.retry import DeadLetter, Expire, HoldLane, RetryAt
 from gateway.ports import Candidate, OutboundMessage, OutgoingItem
-from gateway.store import lanes, owed, service
+from gateway.store import answered, lanes, owed, service
 from gateway.store.contents import open_parts
 from gateway.store.lanes import JOINED
 from gateway.store.readers import Reader, Rows
@@ -51,15 +51,9 @@ _CAN_EXPIRE: Final = tuple(state for state, events in TRANSITIONS.items() if Eve
 def submit(tx: Transaction, submit: Submit) -> Accepted | AtIndex[Accepted]:
     """T1. A repeat of the request gets the first answer; the agreement's heads are those it was checked against."""
     request = submit.idempotency
-    seen = tx.read_touched(
-        select(command.c.request_digest, command.c.response).where(
-            command.c.client == request.client, command.c.idempotency_key == request.key
-        )
-    )
-    if seen:
-        if seen[0].request_digest != request.request_digest:
-            raise IdempotencyConflictError("another request had this key")
-        return Accepted(response=seen[0].response, repeated=True, index=None)
+    seen = answered.seen(tx, request.client, request.key, request.request_digest)
+    if seen is not None:
+        return Accepted(response=seen, repeated=True, index=None)
     if submit.heads is not None:
         tx.check_heads(submit.heads)
     row = submit.message
@@ -105,13 +99,7 @@ def submit(tx: Transaction, submit: Submit) -> Accepted | AtIndex[Accepted]:
         lease_until=None,
         last_error=None,
     )
-    tx.insert(
-        command,
-        client=request.client,
-        idempotency_key=request.key,
-        request_digest=request.request_digest,
-        response=request.response,
-    )
+    answered.keep(tx, request)
     slot = tx.append(submit.entry)
     service.apply(tx, submit.effects)
     return AtIndex(slot, lambda index: Accepted(response=request.response, repeated=False, index=index))

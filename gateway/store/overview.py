@@ -23,7 +23,7 @@ class StoredOverview:
     async def inbox(self, limit: int) -> tuple[InboundMessage, ...]:
         def question(rows: Rows) -> tuple[InboundMessage, ...]:
             found = rows(inbox.latest(limit))
-            receipts = rows(inbox.receipts_of([row["id"] for row in found]))
+            receipts = rows(inbox.receipts_of(found))
             return tuple(inbox.inbound_message(row, receipts, {}) for row in found)
 
         return await self._reader.ask(question)

@@ -46,6 +46,7 @@ from gateway.store.transaction import Transaction
 
 _RELEASED: Final = "released"  # the kind of entry that says that a case system was given the content
 _NEVER_ARRIVED: Final = (State.REJECTED, State.EXPIRED, State.CANCELLED)
+_GONE: Final = (InboundState.WITHDRAWN, InboundState.DESTROYED)
 
 
 # --- effects
@@ -110,9 +111,9 @@ def _answer_destroyed(tx: Transaction, answer: service.AnswerDestroyed) -> None:
 
 
 def _withdraw(tx: Transaction, withdraw: service.Withdraw) -> None:
-    state = _state(tx, withdraw.sender, withdraw.message_id)
-    if state is not None and service.destroyed_at_once(
-        state, released=_released(tx, withdraw.sender, withdraw.message_id)
+    sender, message_id = withdraw.sender, withdraw.message_id
+    if _state(tx, sender, message_id) is not None and all(
+        _unseen(tx, sender, part) for part in (message_id, *_corrections(tx, sender, message_id))
     ):
         _erase(tx, withdraw.sender, withdraw.message_id, InboundEvent.WITHDRAW, withdraw.at, service.KEYS_DESTROYED)
         tx.append(withdraw.erased)
@@ -161,7 +162,7 @@ def destroy(tx: Transaction, destroy: Destroy) -> bool:
     state = _state(tx, destroy.sender, destroy.message_id)
     if state is None:
         raise IllegalTransitionError("inbound message: no such message")
-    if state in (InboundState.WITHDRAWN, InboundState.DESTROYED):
+    if state in _GONE:
         return False
     after_inbound(state, InboundEvent.DESTROY)  # refuses before anything is changed
     _erase(tx, destroy.sender, destroy.message_id, InboundEvent.DESTROY, destroy.at, destroy.how)
@@ -211,7 +212,15 @@ def _same(sender: str, message_id: str) -> Any:
 
 def _erase(tx: Transaction, sender: str, message_id: str, event: InboundEvent, at: int, how: str) -> None:
     """Take the content of a message away, and of every correction of it: they repeat what it said."""
-    corrections = tx.read(
+    corrections = _corrections(tx, sender, message_id)
+    _erase_one(tx, sender, message_id, event, at, how)
+    for correction in corrections:
+        _erase_one(tx, sender, correction, InboundEvent.DESTROY, at, how)
+
+
+def _corrections(tx: Transaction, sender: str, message_id: str) -> list[str]:
+    """The corrections of a message whose content is still here."""
+    said = tx.read(
         select(duty.c.message_id)
         .join_from(duty, mention, _MENTIONS)
         .where(
@@ -221,11 +230,13 @@ def _erase(tx: Transaction, sender: str, message_id: str, event: InboundEvent, a
             mention.c.about_id == message_id,
         )
     )
-    _erase_one(tx, sender, message_id, event, at, how)
-    for row in corrections:
-        state = _state(tx, sender, row.message_id)
-        if state not in (None, InboundState.WITHDRAWN, InboundState.DESTROYED):
-            _erase_one(tx, sender, row.message_id, InboundEvent.DESTROY, at, how)
+    return [row.message_id for row in said if _state(tx, sender, row.message_id) not in (None, *_GONE)]
+
+
+def _unseen(tx: Transaction, sender: str, message_id: str) -> bool:
+    """Whether nobody here has seen the message, and no case system has it."""
+    state = _state(tx, sender, message_id)
+    return state is not None and service.destroyed_at_once(state, released=_released(tx, sender, message_id))
 
 
 def _erase_one(tx: Transaction, sender: str, message_id: str, event: InboundEvent, at: int, how: str) -> None:

@@ -1,4 +1,4 @@
-"""Tokens of own clients, as rows that decide (log A6), and the answers kept for their idempotency keys."""
+"""Tokens of own clients, as rows that decide (log A6)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from gateway.core.errors import IdempotencyConflictError
-from gateway.core.tokens import CreateToken, Remember, RevokeToken, Scope, Token
+from gateway.core.tokens import CreateToken, RevokeToken, Scope, Token
 from gateway.store.cells import as_blob
 from gateway.store.readers import Reader
-from gateway.store.schema import command
 from gateway.store.schema import token as table
 from gateway.store.transaction import Transaction
 
@@ -36,28 +34,6 @@ def revoke(tx: Transaction, revoke: RevokeToken) -> bool:
     tx.put_sealed(table, **_row(revoke.token))
     tx.append(revoke.entry)
     return True
-
-
-def remember(tx: Transaction, remember: Remember) -> bytes:
-    """Keep an answer; a request that was answered meanwhile keeps its first."""
-    request = remember.idempotency
-    seen = tx.read_touched(
-        select(command.c.request_digest, command.c.response).where(
-            command.c.client == request.client, command.c.idempotency_key == request.key
-        )
-    )
-    if seen:
-        if seen[0].request_digest != request.request_digest:
-            raise IdempotencyConflictError("another request had this key")
-        return bytes(seen[0].response)
-    tx.insert(
-        command,
-        client=request.client,
-        idempotency_key=request.key,
-        request_digest=request.request_digest,
-        response=request.response,
-    )
-    return request.response
 
 
 class StoredTokens:

@@ -321,6 +321,25 @@ async def test_what_was_never_kept_is_not_destroyed(subject: Subject) -> None:
             await subject.store.write(make_destroy(own, sender))
 
 
+@pytest.mark.parametrize("seen", ["opened", "given to a system"])
+async def test_withdrawn_message_of_which_a_correction_was_seen_waits_for_a_person(subject: Subject, seen: str) -> None:
+    own = await received(subject)
+    correction = await asked_of_us(subject, own, type="exchange.correction", code=None)
+    act = make_acknowledge(correction, ReceiptEvent.COLLECTED) if seen == "opened" else make_release(correction)
+    await subject.store.write(act)
+    await asked_of_us(subject, own, with_it=(make_withdraw(own),))
+    for one in (own, correction):
+        held = await subject.inbox.message(one)
+        assert held is not None
+        assert held.inner is not None
+        assert await subject.service.erasure(PARTNER, one) is None
+    await subject.store.write(make_destroy(own))
+    for one in (own, correction):
+        held = await subject.inbox.message(one)
+        assert held is not None
+        assert (held.state, held.inner) == (InboundState.DESTROYED, None)
+
+
 async def test_corrections_go_with_the_message_that_they_correct(subject: Subject) -> None:
     own, other = await received(subject), await received(subject)
     mine = await asked_of_us(subject, own, type="exchange.correction", code=None)

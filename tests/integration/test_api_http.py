@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,10 +35,21 @@ from tests.support.messages import submission as send
 from tests.support.store import good_signature
 from tests.support.witnessing_town import give_witness_keys, grow
 
+PAGE = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text()
 CANARY = "Zebulonia"
 ROUTINE = {"urgency": "routine"}
 CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
 NO_SUCH = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+def check_proof(proof: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of docs/api.md that check a proof, as they stand there."""
+    code = re.search(r"```python\n(def check_proof.*?)```", PAGE, re.DOTALL)
+    assert code is not None
+    namespace: dict[str, Any] = {"base64": base64, "hashlib": hashlib, "json": json}
+    exec(code[1], namespace)  # noqa: S102 - our own page
+    entries: list[dict[str, Any]] = namespace["check_proof"](proof)
+    return entries
 
 
 def submission(**changes: Any) -> dict[str, Any]:
@@ -116,6 +132,28 @@ async def test_proof_of_a_message_holds_against_the_signed_checkpoint(house: Hou
         hashes = [bytes.fromhex(value.removeprefix("sha256:")) for value in entry["path"]]
         leaf = bytes.fromhex(entry["leaf"].removeprefix("sha256:"))
         verify_inclusion(leaf, entry["index"], signed.size, hashes, signed.root)
+    assert [entry["kind"] for entry in check_proof(proof)] == ["submitted", "delivered"]
+
+
+async def test_lines_of_the_page_judge_proofs_of_every_shape_and_refuse_what_was_changed(house: House) -> None:
+    own = [await house.sent() for _ in range(7)]
+    await house.town.a.exchange.sign_log()
+    for message in own:
+        proof = (await house.ours.get(f"/messages/{message}")).said["proof"]
+        assert {entry["msg"] for entry in check_proof(proof)} == {message}
+        (one, *_), step = proof["entries"], "sha256:" + "0" * 64
+        for changed in (
+            {"index": one["index"] + 1},
+            {"entry": one["entry"][:-4] + "AAAA"},
+            {"leaf": step},
+            {"path": one["path"][:-1]},
+            {"path": [*one["path"], step]},
+            {"path": [step, *one["path"][1:]]},
+        ):
+            with pytest.raises(ValueError, match=r"leaf|path|root"):
+                check_proof({**proof, "entries": [{**one, **changed}]})
+        with pytest.raises(ValueError, match="another"):
+            check_proof({**proof, "size": proof["size"] - 1})
 
 
 async def test_proof_of_a_message_leads_to_the_checkpoint_that_a_quorum_cosigned() -> None:

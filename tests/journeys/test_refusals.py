@@ -20,6 +20,7 @@ import pytest
 from contracts.events import EventPayload
 from gateway.cli import options
 from gateway.cli.main import main
+from gateway.core.roles import StaffRole
 from gateway.home import Home
 from gateway.tlog import entry
 from tests.support.operator import CANARY, PASSPHRASE, Operator, make_cheap
@@ -375,13 +376,18 @@ def test_a_role_that_no_event_can_carry_is_refused_by_the_option(operator: Opera
     assert "Bad Role!" not in refused.stderr
 
 
-def test_a_role_that_no_log_entry_can_carry_is_refused_by_the_option(operator: Operator) -> None:
-    refused = operator.run("inbox", "open", "one", "--role", "officer 12345")
+@pytest.mark.parametrize("role", ["officer 12345", "chaplain"])
+def test_a_role_that_no_staff_has_is_refused_by_the_option_which_names_those_that_are(
+    operator: Operator, role: str
+) -> None:
+    refused = operator.run("inbox", "open", "one", "--role", role)
     assert refused.exit_code == 2
     assert "--role" in refused.stderr
+    assert all(known in refused.stderr for known in StaffRole)
+    assert role not in refused.stderr
 
 
 def test_roles_are_held_to_the_grammar_of_what_they_are_written_into() -> None:
     declared = get_type_hints(EventPayload, include_extras=True)["actor_role"].__metadata__[0].pattern
     assert rf"\A{options.EVENT_ROLE.pattern.pattern}\Z" == declared
-    assert options.LOGGED_ROLE.pattern.pattern == entry._GRAMMAR["role"].pattern
+    assert all(entry._GRAMMAR["role"].fullmatch(role) for role in StaffRole)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.core import deciding
+from gateway.core.commands import Command
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.happened import LED_TO
 from gateway.core.lifecycle import InboundState
+from gateway.core.once import Done, Once
 from gateway.core.tokens import CreateToken, Remember, RevokeToken, Token
 from gateway.ports import InboundMessage, MessageEvent, Reach
 from tests.support.inbox import MemoryInbox
@@ -46,6 +48,20 @@ def remember(memory: Memory, command: Remember) -> bytes:
     if seen[0] != asked.request_digest:
         raise IdempotencyConflictError("another request had this key")
     return seen[1]
+
+
+def once(memory: Memory, command: Once, handle: Callable[[Command[Any]], Any]) -> Done:
+    asked = command.asked
+    seen = memory.answers.get((asked.client, asked.key))
+    if seen is not None:
+        if seen[0] != asked.digest:
+            raise IdempotencyConflictError("another request had this key")
+        return Done(value=None, response=seen[1])
+    value = handle(command.act)
+    response = command.answer(value)
+    if response is not None:
+        memory.answers[asked.client, asked.key] = (asked.digest, response)
+    return Done(value=value, response=response)
 
 
 @dataclass(frozen=True)

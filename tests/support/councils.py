@@ -171,7 +171,7 @@ async def transfer_one(town: Town, key: str) -> str:
     sent = await submission(town.a.exchange, key=key, by="A Case Officer")
     await town.a.run()
     await inbound.take(sent["id"], town.b.exchange)
-    await inbound.open_by(sent["id"], "duty-officer", town.b.exchange, by="A Duty Officer")
+    await inbound.open_by(sent["id"], "duty", town.b.exchange, by="A Duty Officer")
     await town.b.run()
     town.clock.forward(seconds=5)
     return str(sent["id"])

@@ -17,6 +17,7 @@ from gateway.core import tokens as token_commands
 from gateway.core.commands import Command, LogEntry
 from gateway.core.errors import LogInconsistentError
 from gateway.core.lifecycle import State
+from gateway.core.once import Once
 from gateway.core.webhook import PutWebhookCursor
 from gateway.ports import OutgoingItem
 from keys.bundle import KeyBundle, replay_history
@@ -92,6 +93,9 @@ class Memory:
 
     async def write(self, command: Command[R]) -> R:
         handlers = {**self._HANDLERS, **service.HANDLERS}
+        if isinstance(command, Once):
+            done = client.once(self, command, lambda act: handlers[type(act)](self, act))
+            return cast(R, done)
         return cast(R, handlers[type(command)](self, command))
 
     def _append(self, *entries: LogEntry | None) -> int:

@@ -68,10 +68,8 @@ def _answer_destroyed(memory: Memory, effect: service.AnswerDestroyed) -> None:
 
 
 def _withdraw(memory: Memory, effect: service.Withdraw) -> None:
-    held = memory.arrived.get((effect.sender, effect.message_id))
-    given = ("released", effect.message_id, "in", effect.sender)
-    released = any((one.kind, one.message_id, one.dir, one.partner) == given for one in memory.log)
-    if held is not None and service.destroyed_at_once(held.state, released=released):
+    key = (effect.sender, effect.message_id)
+    if key in memory.arrived and all(_unseen(memory, part) for part in (key, *_corrections(memory, key))):
         _erase(memory, (effect.sender, effect.message_id), InboundEvent.WITHDRAW, effect.at, service.KEYS_DESTROYED)
         memory._append(effect.erased)
 
@@ -100,11 +98,25 @@ def _destroy(memory: Memory, command: service.Destroy) -> bool:
 
 
 def _erase(memory: Memory, key: Key, event: InboundEvent, at: int, how: str) -> None:
+    corrections = _corrections(memory, key)
     _erase_one(memory, key, event, at, how)
-    for other, duty in memory.ledger.duties.items():
-        corrects = duty.asked.type == CORRECTION and duty.asked.sender == key[0] and key in duty.asked.about
-        if corrects and memory.arrived[other].state not in GONE:
-            _erase_one(memory, other, InboundEvent.DESTROY, at, how)
+    for correction in corrections:
+        _erase_one(memory, correction, InboundEvent.DESTROY, at, how)
+
+
+def _corrections(memory: Memory, key: Key) -> list[Key]:
+    return [
+        other
+        for other, duty in memory.ledger.duties.items()
+        if duty.asked.type == CORRECTION and duty.asked.sender == key[0] and key in duty.asked.about
+        if memory.arrived[other].state not in GONE
+    ]
+
+
+def _unseen(memory: Memory, key: Key) -> bool:
+    given = ("released", key[1], "in", key[0])
+    released = any((one.kind, one.message_id, one.dir, one.partner) == given for one in memory.log)
+    return service.destroyed_at_once(memory.arrived[key].state, released=released)
 
 
 def _erase_one(memory: Memory, key: Key, event: InboundEvent, at: int, how: str) -> None:

@@ -11,7 +11,7 @@
 //   listen --port PORT --secret-file FILE    receives webhooks, a line each (behind your own TLS)
 //
 // What is worth copying: the idempotency key is on disk before anything is sent, so a crash at any point sends nothing twice;
-// 429, 503 and a broken connection are tried again, with the same key; token and secret come from private files; nothing that
+// a message of the inbox is told once, also where the list begins again after the gateway was restored from a backup; 429, 503 and a broken connection are tried again, with the same key; token and secret come from private files; nothing that
 // a record says is ever printed; a redirect is not followed, so the token goes nowhere else.
 
 import { createHash, createHmac, randomUUID, timingSafeEqual } from "node:crypto";
@@ -110,7 +110,7 @@ class Gateway {
   }
 }
 
-/** What this client must remember, in a folder of its own: idempotency keys, the cursor of the inbox, webhooks seen. */
+/** What this client must remember, in a folder of its own: keys, the cursor of the inbox and what was told of it, webhooks seen. */
 class Memory {
   constructor(folder) {
     this.folder = folder;
@@ -131,6 +131,17 @@ class Memory {
   read(name) {
     const file = path.join(this.folder, name);
     return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined;
+  }
+
+  /** Add a line, on disk when this returns. It begins with a line's end: one that a crash cut off spoils no other. */
+  add(name, line) {
+    const file = fs.openSync(path.join(this.folder, name), "a", 0o600);
+    try {
+      fs.writeSync(file, `\n${line}\n`);
+      fs.fsyncSync(file);
+    } finally {
+      fs.closeSync(file);
+    }
   }
 
   /** At once or not at all, and on disk when this returns. */
@@ -157,16 +168,31 @@ async function state(gateway, id) {
   return pick(await gateway.get(`/messages/${encodeURIComponent(id)}`), ["id", "state", "held_for", "attempts"]);
 }
 
-/** Everything since the last call. The cursor is kept when a page was dealt with: after a crash it comes again. */
+/**
+ * Everything since the last call. The cursor is kept when a page was dealt with: after a crash the page comes again, and what
+ * was told of it is on disk. Where the cursor has expired, the gateway was restored from a backup: from the beginning.
+ */
 async function inbox(gateway, memory, dealWith) {
+  const told = new Set((memory.read("inbox-told") ?? "").split("\n"));
+  let cursor = memory.read("inbox-cursor");
   for (let more = true; more; ) {
-    const cursor = memory.read("inbox-cursor");
-    const page = await gateway.get("/inbox" + (cursor ? `?after=${encodeURIComponent(cursor)}` : ""));
-    for (const message of page.items) {
-      dealWith(pick(message, ["sender", "id", "type", "state", "urgency", "thread"]));
+    let page;
+    try {
+      page = await gateway.get("/inbox" + (cursor ? `?after=${encodeURIComponent(cursor)}` : ""));
+    } catch (error) {
+      if (error.code !== "cursor.expired" || cursor === undefined) throw error;
+      cursor = undefined;
+      continue;
     }
-    memory.write("inbox-cursor", page.next);
-    more = page.more;
+    for (const message of page.items) {
+      const known = `${message.sender}/${message.id}`; // an id is unique for its sender
+      if (told.has(known)) continue;
+      dealWith(pick(message, ["sender", "id", "type", "state", "urgency", "thread"]));
+      told.add(known);
+      memory.add("inbox-told", known);
+    }
+    ({ next: cursor, more } = page);
+    memory.write("inbox-cursor", cursor);
   }
 }
 

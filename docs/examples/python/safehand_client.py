@@ -11,7 +11,7 @@
     listen --port PORT --secret-file FILE    receives webhooks, a line each (behind your own TLS)
 
 What is worth copying: the idempotency key is on disk before anything is sent, so a crash at any point sends nothing twice;
-429, 503 and a broken connection are tried again, with the same key; token and secret come from private files; nothing that
+a message of the inbox is told once, also where the list begins again after the gateway was restored from a backup; 429, 503 and a broken connection are tried again, with the same key; token and secret come from private files; nothing that
 a record says is ever printed; a redirect is not followed, so the token goes nowhere else.
 """
 
@@ -120,7 +120,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class Memory:
-    """What this client must remember, in a folder of its own: idempotency keys, the cursor of the inbox, webhooks seen."""
+    """What this client must remember, in a folder of its own: idempotency keys, the cursor of the inbox and what was told of
+    it, webhooks seen."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -139,6 +140,13 @@ class Memory:
     def read(self, name: str) -> str | None:
         path = self._folder / name
         return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def add(self, name: str, line: str) -> None:
+        """Add a line, on disk when this returns. It begins with a line's end: one that a crash cut off spoils no other."""
+        with open(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+            file.write(f"\n{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def write(self, name: str, text: str) -> None:
         """At once or not at all, and on disk when this returns."""
@@ -163,15 +171,26 @@ def state(gateway: Gateway, message_id: str) -> Any:
 
 
 def inbox(gateway: Gateway, memory: Memory, deal_with: Callable[[Any], None]) -> None:
-    """Everything since the last call. The cursor is kept when a page was dealt with: after a crash it comes again."""
-    more = True
+    """Everything since the last call. The cursor is kept when a page was dealt with: after a crash the page comes again, and
+    what was told of it is on disk. Where the cursor has expired, the gateway was restored from a backup: from the beginning."""
+    told = set((memory.read("inbox-told") or "").split())
+    cursor, more = memory.read("inbox-cursor"), True
     while more:
-        cursor = memory.read("inbox-cursor")
-        page = gateway.get("/inbox" + (f"?after={quote(cursor)}" if cursor else ""))
+        try:
+            page = gateway.get("/inbox" + (f"?after={quote(cursor)}" if cursor else ""))
+        except RefusedError as refused:
+            if refused.code != "cursor.expired" or cursor is None:
+                raise
+            cursor = None
+            continue
         for message in page["items"]:
-            deal_with({name: message[name] for name in ("sender", "id", "type", "state", "urgency", "thread")})
-        memory.write("inbox-cursor", page["next"])
-        more = page["more"]
+            known = f"{message['sender']}/{message['id']}"  # an id is unique for its sender
+            if known not in told:
+                deal_with({name: message[name] for name in ("sender", "id", "type", "state", "urgency", "thread")})
+                told.add(known)
+                memory.add("inbox-told", known)
+        cursor, more = page["next"], page["more"]
+        memory.write("inbox-cursor", cursor)
 
 
 def take(gateway: Gateway, memory: Memory, sender: str, message_id: str) -> Any:

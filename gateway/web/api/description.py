@@ -23,7 +23,6 @@ _RULES: Final[Mapping[str, str]] = {
     "Required": "is missing",
     "AdditionalProperties": "has a member that is not known here",
     "Type": "is of another type",
-    "Enum": "is none of the values that are possible",
     "Pattern": "is not in its form",
     "MinLength": "is too short",
     "MaxLength": "is too long",
@@ -117,6 +116,8 @@ def _fault(error: Any) -> Place:
     path = _path(error.instance_path)
     if kind == "Required":
         path = f"{path}.{error.kind.property}" if path else str(error.kind.property)
+    if kind == "Enum":  # what is possible is ours to tell; what was sent is not
+        return path, f"is none of {', '.join(map(str, error.kind.options))}"
     return path, _RULES.get(kind, _OTHERWISE)
 
 

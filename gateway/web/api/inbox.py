@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final, cast
 
 from aiohttp import web
 
 from contracts.document import write_wire
-from gateway import inbound
-from gateway.core.errors import LogInconsistentError
-from gateway.core.lifecycle import ReceiptEvent
+from gateway import inbound, once
+from gateway.core.commands import Acknowledge
 from gateway.ports import Exchange, Reach
 from gateway.web.api import answers, refusals
 from gateway.web.api.cursors import Kind, read, since
 from gateway.web.api.door import Call
-from gateway.web.api.responses import carry_out, said, say
+from gateway.web.api.responses import asked, said, say
 
 _PAGE = 50
+_RECEIPT: Final[once.Faces] = {Acknowledge: lambda _, receipt: write_wire(answers.receipt(receipt))}
 
 
 class Inbox:
@@ -45,25 +45,20 @@ class Inbox:
         return say(answers.content(message, payload))
 
     async def take(self, call: Call) -> web.Response:
-        async def act() -> bytes:
-            data = await inbound.take(
-                call.path["id"], self._exchange, sender=call.path["sender"], by=call.token.id, role=call.token.role
+        async def act(exchange: Exchange) -> None:
+            await inbound.take(
+                call.path["id"], exchange, sender=call.path["sender"], by=call.token.id, role=call.token.role
             )
-            return write_wire(answers.receipt(data))
 
-        return said(await carry_out(call, act, self._exchange))
+        return said(await once.carry_out(asked(call), act, _RECEIPT, self._exchange))
 
     async def open(self, call: Call) -> web.Response:
-        async def act() -> bytes:
-            message, _ = await inbound.open_by(
-                call.path["id"], call.body["role"], self._exchange, sender=call.path["sender"], by=call.token.id
+        async def act(exchange: Exchange) -> None:
+            await inbound.opened(
+                call.path["id"], call.body["role"], exchange, sender=call.path["sender"], by=call.token.id
             )
-            given = dict(message.receipts).get(ReceiptEvent.COLLECTED)
-            if given is None:
-                raise LogInconsistentError("a message that was just opened has no receipt")
-            return write_wire(answers.receipt(given))
 
-        return said(await carry_out(call, act, self._exchange))
+        return said(await once.carry_out(asked(call), act, _RECEIPT, self._exchange))
 
 
 def paging(kind: Kind, call: Call, reach: Reach) -> tuple[int, int]:

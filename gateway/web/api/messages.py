@@ -9,13 +9,14 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from contracts.document import write_wire
-from gateway import delivery, message_proof, submissions
+from gateway import delivery, message_proof, once, submissions
+from gateway.core.commands import Move
 from gateway.core.message import Submission
 from gateway.ports import Exchange
 from gateway.web.api import answers, refusals
 from gateway.web.api.door import Call
 from gateway.web.api.faces import fault_members, members_of
-from gateway.web.api.responses import carry_out, said, say
+from gateway.web.api.responses import asked, said, say
 
 
 class Messages:
@@ -67,26 +68,28 @@ class Messages:
         return say(answers.message(message, proof, self._exchange.journal.origin))
 
     async def cancel(self, call: Call) -> web.Response:
-        async def act() -> bytes:
-            state = await delivery.cancel(call.path["id"], self._exchange, by=call.token.id)
-            return write_wire({"id": call.path["id"], "state": state.value})
+        async def act(exchange: Exchange) -> None:
+            await delivery.cancel(call.path["id"], exchange, by=call.token.id)
 
-        return said(await carry_out(call, act, self._exchange))
+        return said(await once.carry_out(asked(call), act, _moved(call), self._exchange))
 
     async def resend(self, call: Call) -> web.Response:
-        async def act() -> bytes:
-            state = await delivery.resend(call.path["id"], self._exchange, by=call.token.id)
-            return write_wire({"id": call.path["id"], "state": state.value})
+        async def act(exchange: Exchange) -> None:
+            await delivery.resend(call.path["id"], exchange, by=call.token.id)
 
-        return said(await carry_out(call, act, self._exchange))
+        return said(await once.carry_out(asked(call), act, _moved(call), self._exchange))
 
     async def enquire(self, call: Call) -> web.Response:
         async def act() -> bytes:
             async with self._enquiring:
-                asked = await submissions.ask(_enquiry(call), self._exchange)
-            return write_wire({"results": [_result(partner, outcome) for partner, outcome in asked]})
+                results = await submissions.ask(_enquiry(call), self._exchange)
+            return write_wire({"results": [_result(partner, outcome) for partner, outcome in results]})
 
-        return said(await carry_out(call, act, self._exchange), 202)
+        return said(await once.answer(asked(call), act, self._exchange), 202)
+
+
+def _moved(call: Call) -> once.Faces:
+    return {Move: lambda _, state: write_wire({"id": call.path["id"], "state": state.value})}
 
 
 def _enquiry(call: Call) -> submissions.Enquiry:

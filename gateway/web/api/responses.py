@@ -7,8 +7,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway import once
-from gateway.ports import Exchange
+from gateway.core.once import Asked
 from gateway.web.api.door import Call
 
 JSON = "application/json"
@@ -19,9 +18,9 @@ def say(value: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     return web.Response(status=status, body=orjson.dumps(value), content_type=JSON, headers=headers)
 
 
-async def carry_out(call: Call, act: once.Act, exchange: Exchange) -> bytes:
-    """Return the JSON of an act that is no submission, kept for a repeat of the call."""
-    return await once.answer(call.token.id, call.key, call.digest, act, exchange)
+def asked(call: Call) -> Asked:
+    """Return what makes the call the same as one before."""
+    return Asked(client=call.token.id, key=call.key, digest=call.digest)
 
 
 def said(data: bytes, status: int = 200) -> web.Response:

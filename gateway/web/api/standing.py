@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import orjson
 from aiohttp import web
 
 from contracts.document import write_wire
-from gateway import acts, forms, governing, protection
+from gateway import acts, forms, governing, once, protection
+from gateway.core.commands import Intend, Protect
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange
 from gateway.web.api import answers
 from gateway.web.api.door import Call
 from gateway.web.api.inbox import paging
-from gateway.web.api.responses import carry_out, said, say
+from gateway.web.api.responses import asked, said, say
+
+_LISTED: Final[once.Faces] = {Protect: lambda *_: write_wire({"listed": True})}
+_TAKEN_OFF: Final[once.Faces] = {
+    # Of two halves the second is not the end of it: the child is off the list when that is written, and said then.
+    Intend: lambda _, people: write_wire({"removed": False, "confirmed": len(people)}) if len(people) < 2 else None,
+    Protect: lambda *_: write_wire({"removed": True, "confirmed": 2}),
+}
 
 
 class Standing:
@@ -39,26 +49,24 @@ class Standing:
     async def protect(self, call: Call) -> web.Response:
         """How many tags were new is not told: it would say whether the child was listed before."""
 
-        async def act() -> bytes:
+        async def act(exchange: Exchange) -> None:
             kinds = protection.KINDS[call.body["kind"]]
-            await protection.add({"child": call.body["child"]}, kinds, self._exchange, by=call.token.id)
-            return write_wire({"listed": True})
+            await protection.add({"child": call.body["child"]}, kinds, exchange, by=call.token.id)
 
-        return said(await carry_out(call, act, self._exchange))
+        return said(await once.carry_out(asked(call), act, _LISTED, self._exchange))
 
     async def unprotect(self, call: Call) -> web.Response:
-        async def act() -> bytes:
-            _, people = await protection.remove(
+        async def act(exchange: Exchange) -> None:
+            await protection.remove(
                 {"child": call.body["child"]},
                 protection.KINDS[call.body["kind"]],
-                self._exchange,
+                exchange,
                 by=call.body["by"],
                 alone=False,
                 through=call.token.id,
             )
-            return write_wire({"removed": len(people) > 1, "confirmed": len(people)})
 
-        data = await carry_out(call, act, self._exchange)
+        data = await once.carry_out(asked(call), act, _TAKEN_OFF, self._exchange)
         return said(data, 200 if orjson.loads(data)["removed"] else 202)
 
     async def events(self, call: Call) -> web.Response:

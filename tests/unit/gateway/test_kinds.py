@@ -99,7 +99,7 @@ async def town() -> Town:
     answer = await submission(town.a.exchange)
     await town.a.run()
     await inbound.take(answer["id"], town.b.exchange, by="A Person")
-    await inbound.open_by(answer["id"], "social-worker", town.b.exchange, by="A Person")
+    await inbound.open_by(answer["id"], "officer", town.b.exchange, by="A Person")
     await town.b.run()
     await protection.add(make_body(), frozenset({"location"}), town.a.exchange, by="A Person")
     await protection.remove(make_body(), frozenset({"location"}), town.a.exchange, by="A Person", alone=False)

@@ -39,7 +39,7 @@ async def test_message_is_sent_received_taken_and_opened(town: Town) -> None:
     await inbound.take(answer["id"], town.b.exchange)
     await town.b.run()
     assert only(town.a).state is State.TAKEN
-    message, inner = await inbound.open_by(answer["id"], "duty-officer", town.b.exchange, by="A Person")
+    message, inner = await inbound.open_by(answer["id"], "duty", town.b.exchange, by="A Person")
     await town.b.run()
     assert only(town.a).state is State.COLLECTED
     assert (message.state, b'"payload"' in inner) == (InboundState.COLLECTED, True)
@@ -75,7 +75,7 @@ async def test_own_log_entry_of_a_delivery_holds_the_receipts_digest_and_theirs_
         ({"partner": "No Such Council!"}, "partner.unknown"),
         ({"body": b"{"}, "message.malformed"),
         ({"body": b"[]"}, "message.malformed"),
-        ({"thread": "case 42"}, "message.malformed"),
+        ({"thread": "case 42"}, "message.thread"),
         ({"replaces": "the other one"}, "message.replaces"),
         ({"on_behalf_of": "la-999"}, "message.not-in-agreement"),
         ({"facts": {"urgency": "routine", "consent.state": "given"}}, "message.fact"),
@@ -276,7 +276,7 @@ async def test_role_that_could_name_a_person_is_refused(town: Town, role: str) -
     await town.b.accept(await make_message(town), A, MESSAGE_ID)
     with pytest.raises(SubmissionRefusedError) as refused:
         await inbound.open_by(MESSAGE_ID, role, town.b.exchange)
-    assert refused.value.code == "role.malformed"
+    assert refused.value.code == "role.unknown"
 
 
 async def test_refused_message_has_nothing_to_take(town: Town) -> None:

@@ -45,6 +45,13 @@ def test_what_is_gone_is_no_longer_shown() -> None:
     assert shown['safehand_partner_clock_ahead_seconds{partner="la-850"}'] == 7
 
 
+def test_how_far_each_webhook_is_behind_is_shown() -> None:
+    meters, process = Meters(), make_process(webhooks={"a": None, "b": NOW - HOUR})
+    shown = meters.show(make_condition(), process, (), NOW).decode()
+    assert 'safehand_webhook_waiting_seconds{webhook="a"} 0.0' in shown
+    assert f'safehand_webhook_waiting_seconds{{webhook="b"}} {HOUR:.1f}' in shown
+
+
 def test_entries_count_as_receipts_and_refusals_too() -> None:
     meters = Meters()
     meters.noted(

@@ -24,6 +24,7 @@ def make_process(**changes: Any) -> Process:
         floor=64 * MIB,
         writes=0,
         certificate_ends=NOW + 90 * 86_400,
+        webhooks={},
     )
     return replace(sound, **changes)
 
@@ -40,7 +41,7 @@ def test_a_sound_gateway_is_ready_and_says_so_of_each_thing() -> None:
     found = looked()
     assert is_ready(found)
     assert other(found) == {}
-    names = ["serving", "database", "migrations", "keys", "clock", "queue", "log", "space"]
+    names = ["serving", "database", "migrations", "keys", "clock", "queue", "log", "webhooks", "space"]
     assert [check.name for check in found] == names
 
 
@@ -83,6 +84,7 @@ def test_keys_that_serving_needs_and_a_clock_behind_the_log_take_it_out_of_servi
         (pile("queued", 16 * MINUTE, urgent=True), {}, {"queue": ("late", "waiting")}),
         ({}, {"drift": 61}, {"clock": ("late", "drifting")}),
         ({}, {"free": 100 * MIB}, {"space": ("late", "low")}),
+        ({}, {"webhooks": {"a": None, "b": NOW - HOUR - 1}}, {"webhooks": ("late", "waiting")}),
     ],
 )
 def test_what_is_late_is_told_and_refuses_nobody(

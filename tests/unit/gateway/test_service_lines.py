@@ -470,9 +470,20 @@ async def test_corrections_are_destroyed_with_their_message(town: Town) -> None:
     own = await sent(town)
     values = {"child": {"name": {"given": "Ada"}}}
     correction = await say(town.a, "exchange.correction", message=own, paths=[GIVEN], values=values)
-    await inbound.open_by(correction, "officer", town.b.exchange)
     await say(town.a, "exchange.withdrawal", message=own, reason="in-error")
     assert town.b.memory.arrived[A, correction].inner is None
+
+
+async def test_message_of_which_a_correction_was_read_waits_for_a_person_who_destroys_both(town: Town) -> None:
+    own = await sent(town)
+    values = {"child": {"name": {"given": "Ada"}}}
+    correction = await say(town.a, "exchange.correction", message=own, paths=[GIVEN], values=values)
+    await inbound.open_by(correction, "officer", town.b.exchange)
+    await say(town.a, "exchange.withdrawal", message=own, reason="in-error")
+    parts = [town.b.memory.arrived[A, part] for part in (own, correction)]
+    assert None not in [part.inner for part in parts]
+    await duties.destroy(own, town.b.exchange, by="An Officer")
+    assert [part.inner for part in parts] == [None, None]
 
 
 # --- what stops at home

@@ -77,6 +77,7 @@ async def test_token_made_in_the_future_is_not_in_force_yet(town: Town) -> None:
         ({"name": "x" * 65}, "name"),
         ({"role": "Officer"}, "role"),
         ({"role": "officer7"}, "role"),
+        ({"role": "chaplain"}, "role"),
         ({"scopes": ()}, "scope"),
         ({"scopes": ("read", "everything")}, "scope"),
         ({"days": 0}, "expires_days"),

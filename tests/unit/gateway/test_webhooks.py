@@ -150,6 +150,19 @@ async def test_one_receiver_that_fails_holds_up_no_other() -> None:
     assert broken.taken == []
 
 
+async def test_how_long_a_receiver_is_behind_is_told_until_it_has_everything() -> None:
+    gateway, _ = await make_gateway()
+    at = int(gateway.clock().timestamp())
+    broken, never = Listener(answers=[DeliveryError("no-connection")]), Listener()
+    await gateway.memory.write(PutWebhookCursor(name="other", position=3))
+    async with running(gateway.exchange, make_target(broken), make_target(never, "other")) as driver:
+        await until(lambda: broken.asked == 1)
+        assert driver.waiting_since() == {"case-system": at, "other": None}
+        gateway.clock.forward(hours=2)
+        await until(lambda: len(broken.taken) == 3)
+        assert driver.waiting_since() == {"case-system": None, "other": None}
+
+
 async def test_gone_ends_it_until_the_gateway_starts_again_and_is_told() -> None:
     gateway, messages = await make_gateway()
     listener = Listener(answers=[410])
