@@ -87,7 +87,7 @@ def about(message: OutboundMessage, held: HeldAgreement | None) -> entries.About
         msg=message.id,
         partner=message.partner,
         type=message.type,
-        agreement=held.named if held else None,
+        agreement=held.named_by(held.other(message.partner)) if held else None,
         env=message.env,
         jws=message.jws,
         thread=thread_of(payload),

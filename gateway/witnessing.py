@@ -158,7 +158,7 @@ async def _note_refusal(
     checkpoint = refused.checkpoint
     if checkpoint is None:
         return
-    about = {"partner": owner.org, "origin": checkpoint.origin, "size": str(checkpoint.size)}
+    about = {"partner": owner.org, "size": str(checkpoint.size)}  # its log's name is the partner's own words
     if refused.refusal is Refusal.SPLIT_VIEW:
         note = _by_the_log(request.note, owner, now).to_bytes()
         what = entries.Circumstance(outcome="split-view", receipt=digest(note))
