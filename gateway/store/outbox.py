@@ -34,7 +34,7 @@ from gateway.store import answered, lanes, owed, service
 from gateway.store.contents import open_parts
 from gateway.store.lanes import JOINED
 from gateway.store.readers import Reader, Rows
-from gateway.store.schema import attempt, command, content, content_key, delivery, message, receipt_in
+from gateway.store.schema import attempt, content, content_key, delivery, message, receipt_in
 from gateway.store.times import instant, micros, seconds
 from gateway.store.transaction import AtIndex, Transaction
 from gateway.store.vault import ENVELOPE, INNER
@@ -341,10 +341,7 @@ class StoredOutbox:
         return tuple(map(owed.item, await self._reader.ask(question)))
 
     async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
-        statement = select(command.c.request_digest, command.c.response).where(
-            command.c.client == client, command.c.idempotency_key == key
-        )
-        rows = await self._reader.rows(statement)
+        rows = await self._reader.rows(answered.of(self._reader.seal.key, client, key))
         return (rows[0]["request_digest"], rows[0]["response"]) if rows else None
 
 
