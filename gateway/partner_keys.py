@@ -128,8 +128,10 @@ async def pull_events(org: str, agreement: str, held: HeldAgreement | None, exch
         for jws in read_list(reply.body):
             try:
                 await keep_event(jws, from_org=org, exchange=exchange)
-            except EventRejectedError as error:
-                raise NotYetError(f"an event that was fetched is refused: {error}") from None
+            except (
+                EventRejectedError
+            ):  # not what is wrong with it: that may quote the partner's file, and this is logged
+                raise NotYetError("an event that was fetched is refused") from None
 
 
 def _lengths(held: HeldAgreement | None) -> dict[str, int]:

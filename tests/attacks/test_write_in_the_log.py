@@ -17,9 +17,11 @@ from msgspec import structs
 
 from adapters.port import Handover, Parcel
 from contracts.events import Action
+from gateway import partner_keys
 from gateway.core import receipt
+from gateway.core.errors import NotYetError
 from gateway.core.lifecycle import State
-from gateway.governing import UNSAID
+from gateway.governing import UNSAID, EventRejectedError
 from tests.support import canary, independent
 from tests.support.exchange import Gateway, Town, make_message, make_town, make_town_in_force
 from tests.support.messages import MESSAGE_ID, B, signer_of, submission
@@ -126,3 +128,17 @@ async def test_a_receipt_names_codes_and_places_of_our_own_tables_alone(
     assert entry["kind"] == "rejected"
     assert [(one["code"], one["path"]) for one in entry["breaches"]] == [logged]
     assert canary.leaks(said(town.a)) == set()
+
+
+async def test_what_is_wrong_with_a_fetched_agreement_is_not_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader's complaint names the key that is wrong, and the partner named that; the cause of a 503 is logged."""
+    town = await make_town_in_force()
+
+    async def refuses(*_: object, **__: object) -> bool:
+        raise EventRejectedError(f"the agreement does not compile: {NAMES}: not a known key")
+
+    monkeypatch.setattr(partner_keys, "keep_event", refuses)
+    held = town.a.memory.events
+    with pytest.raises(NotYetError) as told:
+        await partner_keys.pull_events(town.a.own, held[0].digest, None, town.b.exchange)
+    assert canary.leaks(f"{told.value} {vars(told.value)}".encode()) == set()
