@@ -148,8 +148,8 @@ async def take(data: bytes, idempotency_key: str, http_org: str, exchange: Excha
 async def compare(partner: str, stated_until: int, now: datetime, exchange: Exchange) -> None:
     """Everything the partner ever stated against the own log; each difference is logged once, and a person told of each kind.
 
-    What is noted is not found again, so that a hundred false claims hide nothing: it goes on until nothing new is found, or as much as a statement
-    can claim; the next statement finds what is left.
+    What is noted is not found again, so that a hundred false claims hide nothing: it goes on until nothing new is found, or
+    after as much as one statement can claim; the next statement finds what is left.
 
     What the partner says of us counts at once; what it leaves out counts once it is two days old and its day is over.
     """
