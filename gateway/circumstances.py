@@ -87,7 +87,7 @@ def about(message: OutboundMessage, payload: Payload, held: HeldAgreement | None
         msg=message.id,
         partner=payload.to[0].org,
         type=payload.typ,
-        agreement=held.named if held else None,
+        agreement=held.named_by(payload.from_.org) if held else None,
         env=message.env,
         jws=message.jws,
         thread=thread_of(payload),

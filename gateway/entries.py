@@ -10,12 +10,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 from msgspec import UNSET, UnsetType, structs
 
 from contracts.breach import Breach, BreachCode
 from contracts.check import CheckedBody
+from contracts.facts import FACTS
+from contracts.service import BODIES
+from contracts.vocabulary import Vocabulary
 from gateway.core import deciding, tags
 from gateway.core.commands import LogEntry, Opening
 from gateway.tlog.entry import (
@@ -31,8 +34,9 @@ from gateway.tlog.entry import (
 )
 
 MOST_BREACHES = 100  # an entry has 32 KiB and a receipt 64 KB; who breaks a hundred rules need not hear of the rest
-_NAME = r"(?:[a-z][a-z0-9_]{0,39}|\?[0-9]{0,5})(?:\[[0-9]{0,5}\])?"
-_PATH = re.compile(rf"(?=.{{0,200}}\Z)(?:{_NAME}(?:\.{_NAME})*)?")  # as a breach names a place
+UNKNOWN_CODE: Final = "code.unknown"
+_CODES: Final = frozenset(code.value for code in BreachCode)
+_INDEX: Final = re.compile(r"\[[0-9]{1,5}\]")
 
 Urgency = Literal["routine", "priority", "immediate_risk"]
 
@@ -65,9 +69,11 @@ class About:
 class Circumstance:
     """What else an act says: its outcome (a code), the role of who acted, the digest of a receipt, the breaches found.
 
-    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry, which
-    commits to their digest. `rows` are the deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`). `erased`
-    names what was erased, likewise.
+    `by` (who acted) becomes a commitment; `tags` are the child's keyed search tags, kept beside the entry, which commits to their
+    digest. `rows` are the
+    deciding rows that the act changes: every such change is in an entry, as a commitment too (`core.deciding`). `erased`
+    names what was erased, likewise. Conditions and legal bases are named in the agreement's own words: not (`names_terms`)
+    where its partner alone wrote and signed those.
     """
 
     outcome: str | None = None
@@ -75,6 +81,7 @@ class Circumstance:
     receipt: str | None = None
     breaches: tuple[BreachRef, ...] = ()
     checked: CheckedBody | None = None
+    names_terms: bool = True
     by: str | None = None
     tags: frozenset[bytes] = frozenset()
     rows: tuple[deciding.Change, ...] = ()
@@ -161,8 +168,8 @@ def _make(journal: Journal, kind: str, now: datetime, what: Circumstance, entry:
         "receipt": what.receipt,
         "breaches": what.breaches,
         "paths": checked.paths if checked else (),
-        "basis": checked.bases if checked else (),
-        "conditions": dict(checked.conditions) if checked else {},
+        "basis": checked.bases if checked and what.names_terms else (),
+        "conditions": dict(checked.conditions) if checked and what.names_terms else {},
         "commit": {o.field: commitment(o.salt, o.field, o.value.decode()) for o in openings},
     }
     entry = structs.replace(entry, **{name: value for name, value in members.items() if value})
@@ -199,10 +206,33 @@ def _logged(breach: Breach) -> str:
     return f"{before}{dot}{name if name.startswith('?') else '?'}"
 
 
-def refs_told(breaches: Iterable[tuple[str, str]]) -> tuple[BreachRef, ...]:
-    """As `refs`, of what a partner wrote (code, path): a path that is none is not repeated, it could be anything."""
-    told = sorted({(code, path if _PATH.fullmatch(path) else "") for code, path in breaches})
-    return tuple(BreachRef(code=code, path=path) for code, path in told[:MOST_BREACHES])
+def refs_told(breaches: Iterable[tuple[str, str]], vocabulary: Vocabulary) -> tuple[BreachRef, ...]:
+    """As `refs`, of what a partner wrote (code, path): of its words those alone that stand in our own tables too.
+
+    A number in brackets goes (a few of them are a date of birth), and for a code or a place that nobody here knows stands
+    that it was none.
+    """
+    said = tuple(breaches)
+    places = _places(vocabulary) if said else frozenset()
+    told = {(code if code in _CODES else UNKNOWN_CODE, _known_place(path, places)) for code, path in said}
+    return tuple(BreachRef(code=code, path=path) for code, path in sorted(told)[:MOST_BREACHES])
+
+
+def _known_place(path: str, places: frozenset[str]) -> str:
+    generic = _INDEX.sub("[]", path)
+    if generic in places:
+        return generic
+    above = generic.rpartition(".")[0]
+    return f"{above}.?" if above and above in places else "?"
+
+
+def _places(vocabulary: Vocabulary) -> frozenset[str]:
+    """Every place that a breach can name: of a record, of a correction's values, of a service message, and each fact."""
+    record = frozenset({"", *vocabulary.fields, *vocabulary.containers()})
+    values = {f"values.{path}" for path in record if path}
+    members = {member for body in BODIES.values() for member in body}
+    items = {f"{path}[]" for path in (*record, *members) if path and not path.endswith("[]")}
+    return record | values | members | items | FACTS.keys() | {"thread"}
 
 
 def codes(names: Iterable[str]) -> tuple[BreachRef, ...]:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
 
 from contracts.agreement import Agreement, read_canonical_agreement
 from contracts.breach import Breach, BreachCode, ContractBreachError
@@ -17,7 +19,7 @@ from contracts.compiled import CompiledAgreement, compile_agreement
 from contracts.errors import ContractError
 from contracts.events import EventPayload, read_event
 from contracts.lifecycle import AgreementState, Reason, State, VerifiedEvent, is_signed, state_of, terms_of
-from contracts.names import ZERO_DIGEST
+from contracts.names import SERVICE_TYPES, ZERO_DIGEST
 from contracts.names import Party as Side
 from contracts.vocabulary import Vocabulary
 from gateway.core.commands import EventRow, Heads
@@ -35,6 +37,8 @@ from keys.suite import EVENT_TYPE
 
 EVENT_LIMIT = 640 * 1024  # envelope section 10
 SIDES: tuple[Side, Side] = ("a", "b")
+UNSAID: Final[Mapping[str, Any]] = MappingProxyType({"id": "unsaid", "version": 1})
+"""In our log, for id and version of an agreement that a partner alone has spoken on."""
 
 
 class EventRejectedError(SafehandError):
@@ -74,6 +78,15 @@ class HeldAgreement:
     def named(self) -> tlog_entry.AgreementRef:
         return tlog_entry.AgreementRef(digest=self.digest, id=self.agreement.id, version=self.agreement.version)
 
+    def named_by(self, own: str) -> tlog_entry.AgreementRef:
+        """As an entry of our log names it: id and version are in the clear and for ever, so an agreement that `own` never
+        said a word on, whose every word is therefore its partner's alone, is named by its digest (log section 4)."""
+        return self.named if self.has_word_of(own) else tlog_entry.AgreementRef(digest=self.digest, **UNSAID)
+
+    def has_word_of(self, org: str) -> bool:
+        """Whether an organisation signed anything on it: then its people have read what it says."""
+        return any(event.payload.org == org for event in self.events)
+
     @property
     def heads(self) -> Heads:
         return Heads(agreement=self.digest, a=self.state.heads[0], b=self.state.heads[1])
@@ -90,6 +103,9 @@ class HeldAgreement:
     def side(self, org: str) -> Side:
         """Which party `org` is; the caller knows that it is one."""
         return "a" if org == self.parties[0] else "b"
+
+    def lists(self, message_type: str) -> bool:
+        return any(message.type == message_type for message in self.agreement.messages)
 
     def other(self, org: str) -> str:
         a, b = self.parties
@@ -199,6 +215,17 @@ async def load(exchange: Exchange, digest: str, now: datetime) -> HeldAgreement 
     """Return the agreement of this digest as it stands at `now`, or None where it is not held."""
     record = await exchange.agreements.get(digest)
     return None if record is None else (await _held(exchange, (record,), now))[0]
+
+
+async def knows_type(message_type: str, exchange: Exchange) -> bool:
+    """Whether it is a service message, or listed by an agreement that we have said something on: else its name may be
+    anything that a stranger wrote, and is not repeated where it would stand for ever."""
+    if message_type in SERVICE_TYPES:
+        return True
+    own = exchange.own.id
+    spoken = [record for record in await exchange.agreements.all() if any(row.org == own for row in record.events)]
+    held = [compiled_from(record.file.canonical, exchange.vocabulary)[0] for record in spoken]
+    return any(message.type == message_type for agreement in held for message in agreement.messages)
 
 
 async def load_all(exchange: Exchange, now: datetime) -> tuple[HeldAgreement, ...]:

@@ -7,11 +7,12 @@ those of envelope.md section 2, with their numbers; 2 to 12 stand in `core.envel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from contracts.breach import Breach, BreachCode, ContractBreachError
+from contracts.names import ZERO_DIGEST
 from contracts.service import CORRECTION
 from gateway import circumstances, entries, governing, kinds, partner_keys
 from gateway.core import commands, deciding, receipt
@@ -35,11 +36,11 @@ from gateway.core.roles import check_role
 from gateway.governing import HeldAgreement
 from gateway.judged import Judged
 from gateway.ports import Exchange, InboundMessage, Partner
-from gateway.tlog.entry import AgreementRef
 from keys.bundle import KeyBundle
 from keys.key import Kid
 from keys.listed import ListedPair
 
+UNKNOWN_TYPE: Final = "type.unknown"  # shown for the type of a refused message that no agreement of ours lists
 _TRIES = 5
 _BREACHES_ROOM = 16 * 1024  # bytes; with the entry, which names breaches too, a receipt stays below its 64 KB
 _BREACH_FRAME = 40  # bytes of JSON around one breach
@@ -203,8 +204,9 @@ async def _keep(
 ) -> bytes:
     """The good end: receipt over the entry's bytes, then inbox, receipt and log in one transaction."""
     tags = exchange.tags(judged.about)
-    about = _about(message, judged.held)
-    what = entries.Circumstance(checked=judged.checked, tags=tags, outcome="checked")
+    about = await _about(message, judged.held, exchange)
+    read = judged.held.has_word_of(exchange.own.id)
+    what = entries.Circumstance(checked=judged.checked, names_terms=read, tags=tags, outcome="checked")
     entry = entries.about_message(exchange.journal, "received", now, about, what)
     hidden = _says_protected(judged.carried)
     command = commands.Receive(
@@ -229,9 +231,10 @@ async def _refuse(
 ) -> bytes:
     """The other end: a signed `rejected` receipt, an inbox row without a handoff, one entry."""
     what = entries.Circumstance(breaches=entries.refs(refusal.breaches) if refusal else (), outcome=verdict.code)
-    entry = entries.about_message(exchange.journal, "refused-inbound", now, _about(message, None), what)
+    about = await _about(message, None, exchange)
+    entry = entries.about_message(exchange.journal, "refused-inbound", now, about, what)
     command = commands.Receive(
-        message=_row(message, now),
+        message=_nameless(_row(message, now), about),
         inner=None,
         receipt=await issue(verdict, _subject(message), entry, now, exchange),
         entry=entry,
@@ -343,7 +346,9 @@ async def release(
     payload = await _sealed(message, exchange)
     kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
     what = entries.Circumstance(role=role, by=by, outcome="case-system")
-    entry = entries.about_message(exchange.journal, "released", exchange.clock(), _about(kept, None), what)
+    entry = entries.about_message(
+        exchange.journal, "released", exchange.clock(), await _about(kept, None, exchange), what
+    )
     await exchange.store.write(commands.Release(sender=message.sender, message_id=message_id, entry=entry))
     given = await exchange.inbox.message(message_id, message.sender)
     if given is None:  # logged a line above, and no row is ever taken away
@@ -367,7 +372,8 @@ async def _acknowledge(
     payload = await _sealed(message, exchange)
     kept = OpenedMessage(payload=payload, env=message.env, inner=message.inner, jws=message.jws)
     what = entries.Circumstance(role=role, by=by, outcome=event.value)
-    entry = entries.about_message(exchange.journal, receipt.ENTRY_KINDS[event.value], now, _about(kept, None), what)
+    about = await _about(kept, None, exchange)
+    entry = entries.about_message(exchange.journal, receipt.ENTRY_KINDS[event.value], now, about, what)
     command = commands.Acknowledge(
         sender=message.sender,
         message_id=message_id,
@@ -417,20 +423,34 @@ def _subject(message: OpenedMessage) -> receipt.ReceiptFor:
     )
 
 
-def _about(message: OpenedMessage, held: HeldAgreement | None) -> entries.About:
+async def _about(message: OpenedMessage, held: HeldAgreement | None, exchange: Exchange) -> entries.About:
+    """What an entry says of a partner's message, for ever: of the partner's own words none but those that are ours too.
+
+    An agreement that is not held, and a type that no agreement of ours lists, are left out; the signed message names them.
+    """
     payload = message.payload
-    named = payload.agreement
+    held = held or await governing.load(exchange, payload.agreement.digest, exchange.clock())
+    own = exchange.own.id
+    if held is not None and own not in held.parties:
+        held = None
+    listed = held is not None and held.has_word_of(own) and held.lists(payload.typ)
     return entries.About(
         dir="in",
         msg=payload.id,
         partner=payload.from_.org,
-        type=payload.typ,
-        agreement=held.named if held else AgreementRef(digest=named.digest, id=named.id, version=named.version),
+        type=payload.typ if listed or await governing.knows_type(payload.typ, exchange) else None,
+        agreement=held.named_by(own) if held else None,
         env=message.env,
         jws=message.jws,
         thread=circumstances.thread_of(payload),
         urgency=entries.known_urgency(payload.facts.get("urgency")),
     )
+
+
+def _nameless(row: commands.InboundRow, about: entries.About) -> commands.InboundRow:
+    """The row of a refused message, which is never erased, with the same words left out."""
+    agreement = about.agreement.digest if about.agreement else ZERO_DIGEST
+    return replace(row, type=about.type or UNKNOWN_TYPE, agreement=agreement)
 
 
 def _row(message: OpenedMessage, now: datetime) -> commands.InboundRow:

@@ -13,8 +13,8 @@ from datetime import datetime
 from contracts.breach import ContractBreachError
 from contracts.document import read_loose, write_wire
 from contracts.errors import DocumentError
-from contracts.names import SERVICE_TYPES, is_organisation
-from gateway import circumstances, entries, kinds
+from contracts.names import is_organisation
+from gateway import circumstances, entries, governing, kinds
 from gateway.core import commands
 from gateway.core.envelope import seal
 from gateway.core.errors import (
@@ -27,7 +27,7 @@ from gateway.core.ids import new_message_id
 from gateway.core.lifecycle import Event, State
 from gateway.core.message import DAY, PUSH_LIFETIME, Draft, Party, SealedMessage, Submission
 from gateway.core.payload import PAYLOAD_LIMIT
-from gateway.governing import HeldAgreement, compiled_from
+from gateway.governing import HeldAgreement
 from gateway.judged import Judged
 from gateway.ports import Exchange, OutboundMessage, Partner
 from keys.key import XWingPublic
@@ -194,7 +194,7 @@ def _submit(
         msg=draft.id,
         partner=draft.recipient.org,
         type=draft.type,
-        agreement=held.named,
+        agreement=held.named_by(exchange.own.id),
         env=sealed.env,
         jws=sealed.jws,
         thread=draft.thread,
@@ -251,7 +251,7 @@ async def _refused(
         dir="out",
         msg=None,
         partner=partner.org if partner else None,
-        type=submission.type if await _is_known_type(submission.type, exchange) else None,
+        type=submission.type if await governing.knows_type(submission.type, exchange) else None,
         agreement=None,
         env=None,
         jws=None,
@@ -260,14 +260,6 @@ async def _refused(
     )
     what = entries.Circumstance(breaches=found, by=submission.by, outcome="refused")
     return entries.about_message(exchange.journal, "refused", now, about, what)
-
-
-async def _is_known_type(message_type: str, exchange: Exchange) -> bool:
-    """Whether it is a service message, or some agreement held lists it."""
-    if message_type in SERVICE_TYPES:
-        return True
-    held = [compiled_from(record.file.canonical, exchange.vocabulary) for record in await exchange.agreements.all()]
-    return any(message.type == message_type for agreement, _ in held for message in agreement.messages)
 
 
 def _request_digest(submission: Submission) -> bytes:

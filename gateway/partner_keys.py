@@ -128,8 +128,10 @@ async def pull_events(org: str, agreement: str, held: HeldAgreement | None, exch
         for jws in read_list(reply.body):
             try:
                 await keep_event(jws, from_org=org, exchange=exchange)
-            except EventRejectedError as error:
-                raise NotYetError(f"an event that was fetched is refused: {error}") from None
+            except (
+                EventRejectedError
+            ):  # not what is wrong with it: that may quote the partner's file, and this is logged
+                raise NotYetError("an event that was fetched is refused") from None
 
 
 def _lengths(held: HeldAgreement | None) -> dict[str, int]:
@@ -169,7 +171,9 @@ async def keep_event(jws: bytes, *, from_org: str, exchange: Exchange) -> bool:
     governing.accept_event(row, await _bundles_with(claimed, sender, now, exchange))
     await _check_roots(parties, exchange)
     _check_holdable(agreement)
-    named = AgreementRef(digest=row.digest, id=agreement.id, version=agreement.version)
+    own_word = record is not None and any(one.org == exchange.own.id for one in record.events)
+    said = {"id": agreement.id, "version": agreement.version} if own_word else governing.UNSAID
+    named = AgreementRef(digest=row.digest, **said)
     what = entries.Circumstance(outcome="received", receipt=row.hash, rows=deciding.of_event(file, row))
     stored = await exchange.store.write(
         commands.RecordEvent(

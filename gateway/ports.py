@@ -376,8 +376,8 @@ class Statements(Protocol):
         ...
 
     async def differences(self, partner: str, before: datetime) -> tuple[tuple[Difference, str], ...]:
-        """Contradictions, with the message each is about, a hundred of a kind at most; what is missing from the
-        partner's lists counts only where our log had it before an instant."""
+        """Contradictions that are not noted yet, with the message each is about, a hundred of a kind at most; what is
+        missing from the partner's lists counts only where our log had it before an instant."""
         ...
 
 

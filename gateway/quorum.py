@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from gateway.core.errors import LogInconsistentError
 from gateway.core.witnessing import CosignatureRow
 from gateway.ports import Exchange, QuorumStanding, SignedCheckpoint
 from gateway.tlog.checkpoint import NoteKey, parse_note
 from gateway.tlog.cosignature import CosignerKey, verify_cosignatures, with_lines
-from gateway.tlog.errors import NoteError
+from gateway.tlog.entry import parse
+from gateway.tlog.errors import EntryError, NoteError
 from gateway.tlog.policy import Policy, PolicyLog, PolicyWitness, majority, majority_policy
 from keys.errors import KeysError
 from keys.key import Ed25519Public
@@ -86,11 +88,21 @@ async def look(exchange: Exchange, now: datetime) -> QuorumStanding:
         witnesses=len(asked),
         needed=needed,
         size=size,
-        since=None if ahead is None else ahead.signed_at,
+        since=None if ahead is None else await _waiting_since(size, ahead, exchange),
         looked_at=now,
     )
     exchange.standing[exchange.journal.origin] = found
     return found
+
+
+async def _waiting_since(size: int, ahead: SignedCheckpoint, exchange: Exchange) -> int:
+    """When the first entry was made that no quorum has seen, as the entry itself says, proven to be under `ahead`: the row of
+    a checkpoint has a time beside what is signed, and whoever can write to the database would choose it."""
+    try:
+        first = await exchange.log.proof(size, ahead.size)
+        return ahead.signed_at if first is None else parse(first.entry.data).at // 1_000_000
+    except (LogInconsistentError, EntryError):  # the signer and `log verify` tell of that
+        return ahead.signed_at
 
 
 def unwitnessed_for(found: QuorumStanding, now: datetime) -> timedelta:

@@ -100,7 +100,7 @@ def entries_for(
     made = {}
     for entered in after_receipt(state, verdict.event):
         found = verdict.breaches if entered is State.REJECTED else ()
-        told = entries.refs_told((breach.code, breach.path) for breach in found)
+        told = entries.refs_told(((breach.code, breach.path) for breach in found), exchange.vocabulary)
         what = entries.Circumstance(receipt=hash_, breaches=told, outcome=verdict.code or verdict.event.value)
         made[entered] = entries.about_message(exchange.journal, entered.value, now, about, what)
     return made

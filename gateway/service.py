@@ -453,12 +453,14 @@ def _breach(
 
 def entry_about(message: InboundMessage | OutboundMessage, partner: str, held: HeldAgreement | None) -> entries.About:
     """What a log entry says of a message that something happened to, whichever way it went."""
+    spoken = held is not None and held.has_word_of(held.other(partner))
+    ours = spoken or message.type in SERVICE_TYPES or isinstance(message, OutboundMessage)
     return entries.About(
         dir="in" if isinstance(message, InboundMessage) else "out",
         msg=message.id,
         partner=partner,
-        type=message.type,
-        agreement=held.named if held else None,
+        type=message.type if ours else None,
+        agreement=held.named_by(held.other(partner)) if held else None,
         env=message.env,
         jws=message.jws,
         thread=message.thread if message.thread != message.id else None,

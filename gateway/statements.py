@@ -6,6 +6,7 @@ lost message, one written with stolen keys, or a log put back to an old state co
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -25,6 +26,8 @@ from keys.suite import STATEMENT_TYPE
 
 EVERY: Final = timedelta(days=1)
 ABSENCE: Final = timedelta(hours=6)  # the longest wait between two attempts of a partner to reach us
+_PROOF: Final = 2  # statements under one number are kept whole: they prove the lie, and of a third the digest is enough
+_MOST_ROUNDS: Final = 40  # of a hundred differences of a kind: more than one statement can claim
 PATIENCE: Final = timedelta(hours=48)  # envelope section 1: unanswered or different after so long, a person is told
 
 
@@ -84,6 +87,8 @@ async def _keep(
     data: bytes,
     now: datetime,
     exchange: Exchange,
+    *,
+    whole: bool = True,
 ) -> None:
     kind, outcome = ("statement-sent", "queued") if dir_ == "out" else ("statement-received", "received")
     what = entries.Circumstance(outcome=outcome, receipt=digest(data))
@@ -93,7 +98,7 @@ async def _keep(
             partner=partner,
             payload=payload,
             digest=digest(data),
-            data=data,
+            data=data if whole else b"",
             entry=entries.about_own(exchange.journal, kind, now, what, partner=partner),
             now=now,
         )
@@ -118,7 +123,7 @@ async def take(data: bytes, idempotency_key: str, http_org: str, exchange: Excha
 
     One that does not follow is kept all the same, told and logged: a partner that came back from a backup numbers anew, and
     what it says must still be heard. Raises StatementRejectedError, ConflictError (its id was used for other bytes),
-    NotYetError (one before it is missing).
+    NotYetError (one before it is missing, or the partner stated a great deal today).
     """
     now = exchange.clock()
     claimed = daily.read_daily(data)
@@ -129,28 +134,48 @@ async def take(data: bytes, idempotency_key: str, http_org: str, exchange: Excha
         raise daily.StatementRejectedError("of or to another organisation")
     partner = await _verify(claimed, now, exchange)
     beside = await exchange.statements.numbered("in", partner.org, payload.n)
-    if any(one.data == data for one in beside):
+    if any(one.digest == digest(data) for one in beside):
         return
-    if any(daily.read_daily(one.data).payload.id == payload.id for one in beside):
+    if any(daily.read_daily(one.data).payload.id == payload.id for one in beside if one.data):
         raise ConflictError("this statement's id was used for other bytes")
     follows = not beside and _follows(payload, await exchange.statements.last("in", partner.org), now)
-    await _keep("in", partner.org, payload, data, now, exchange)
+    await _keep("in", partner.org, payload, data, now, exchange, whole=len(beside) < _PROOF)
     if not follows:
         await _note(partner.org, Difference.FORKED, str(payload.n), now, exchange)
     await compare(partner.org, payload.to, now, exchange)
 
 
 async def compare(partner: str, stated_until: int, now: datetime, exchange: Exchange) -> None:
-    """Everything the partner ever stated against the own log; each difference is logged once, and a person told.
+    """Everything the partner ever stated against the own log; each difference is logged once, and a person told of each kind.
+
+    What is noted is not found again, so that a hundred false claims hide nothing: it goes on until nothing new is found, or
+    after as much as one statement can claim; the next statement finds what is left.
 
     What the partner says of us counts at once; what it leaves out counts once it is two days old and its day is over.
     """
     before = min(now - PATIENCE, datetime.fromtimestamp(stated_until, tz=now.tzinfo))
-    for difference, message_id in await exchange.statements.differences(partner, before):
-        await _note(partner, difference, message_id, now, exchange)
+    told: Counter[Difference] = Counter()
+    for _ in range(_MOST_ROUNDS):
+        found = await exchange.statements.differences(partner, before)
+        new = [difference for difference, of in found if await _noted(partner, difference, of, now, exchange)]
+        if not new:
+            break
+        told.update(new)
+    for difference, count in told.items():
+        _tell(partner, difference, count, exchange)
+
+
+def _tell(partner: str, difference: Difference, count: int, exchange: Exchange) -> None:
+    exchange.alarm("statement-differs", {"partner": partner, "cause": difference.value, "count": str(count)})
 
 
 async def _note(partner: str, difference: Difference, subject: str, now: datetime, exchange: Exchange) -> None:
+    if await _noted(partner, difference, subject, now, exchange):
+        _tell(partner, difference, 1, exchange)
+
+
+async def _noted(partner: str, difference: Difference, subject: str, now: datetime, exchange: Exchange) -> bool:
+    """Log a difference; False where it is logged already."""
     what = entries.Circumstance(outcome=difference.value)
     if difference in (Difference.UNANSWERED, Difference.FORKED):
         entry = entries.about_own(exchange.journal, "statement-differs", now, what, partner=partner)
@@ -168,8 +193,7 @@ async def _note(partner: str, difference: Difference, subject: str, now: datetim
         )
         entry = entries.about_message(exchange.journal, "statement-differs", now, about, what)
     note = daily.NoteDifference(partner=partner, difference=difference, subject=subject, entry=entry)
-    if await exchange.store.write(note):
-        exchange.alarm("statement-differs", {"partner": partner, "cause": difference.value})
+    return await exchange.store.write(note)
 
 
 async def _verify(claimed: daily.ClaimedDaily, now: datetime, exchange: Exchange) -> Partner:

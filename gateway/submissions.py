@@ -7,15 +7,17 @@ child's keyed tags, so that splitting a request changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from contracts.breach import ContractBreachError
 from contracts.document import read_loose
 from contracts.errors import DocumentError
-from gateway import governing, outbound
+from contracts.names import is_organisation
+from gateway import entries, governing, outbound
+from gateway.core.commands import LogEntry, Record
 from gateway.core.errors import SafehandError, SubmissionRefusedError
 from gateway.core.message import Submission
 from gateway.core.payload import PAYLOAD_LIMIT
@@ -51,7 +53,7 @@ class Enquiry:
 async def submit(submission: Submission, role: str, exchange: Exchange) -> bytes:
     """`outbound.accept`, behind the limit where the message is an enquiry. Raises GovernedBreachError besides."""
     if submission.type == ENQUIRY:
-        await check_reach(submission.body, (submission.partner,), role, exchange)
+        await check_reach(submission.body, (submission.partner,), role, exchange, by=submission.by)
     return await _accept(submission, exchange)
 
 
@@ -65,9 +67,8 @@ async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | 
     sent = [one for one, key in keys.items() if await exchange.outbox.response(enquiry.client, key) is not None]
     beyond: NeedsApproverError | None = None
     try:
-        await check_reach(
-            enquiry.body, tuple(one for one in enquiry.partners if one not in sent), enquiry.role, exchange
-        )
+        rest = tuple(one for one in enquiry.partners if one not in sent)
+        await check_reach(enquiry.body, rest, enquiry.role, exchange, by=enquiry.by)
     except NeedsApproverError as refusal:
         if not sent:
             raise
@@ -99,14 +100,36 @@ async def ask(enquiry: Enquiry, exchange: Exchange) -> tuple[tuple[str, bytes | 
     return tuple(results)
 
 
-async def check_reach(body: bytes, partners: tuple[str, ...], role: str, exchange: Exchange) -> None:
-    """Raise NeedsApproverError where these councils and those asked lately are more than five, and no approver asks."""
+async def check_reach(body: bytes, partners: tuple[str, ...], role: str, exchange: Exchange, *, by: str | None) -> None:
+    """Raise NeedsApproverError where these councils and those asked lately are more than five, and no approver asks.
+
+    The refusal tells that this child was asked about, so it is logged with the child's tags, as a search would be. Councils
+    that are no partners do not count, for they cannot be asked: whoever invents some learns nothing.
+    """
     if role == APPROVER:
         return
-    since = exchange.clock() - RECENT
-    before = await exchange.enquiries.asked(exchange.tags(_read(body)), since)
-    if not set(partners) <= before and len(before | set(partners)) > MOST:
+    now, tags = exchange.clock(), exchange.tags(_read(body))
+    before = await exchange.enquiries.asked(tags, now - RECENT)
+    known = {org for org in partners if is_organisation(org) and await exchange.partners.get(org) is not None}
+    if not known <= before and len(before | known) > MOST:
+        await exchange.store.write(Record(entry=_beyond(known, tags, now, by, exchange)))
         raise NeedsApproverError(f"more than {MOST} councils asked about one child within {RECENT.days} days")
+
+
+def _beyond(known: Set[str], tags: frozenset[bytes], now: datetime, by: str | None, exchange: Exchange) -> LogEntry:
+    about = entries.About(
+        dir="out",
+        msg=None,
+        partner=next(iter(known)) if len(known) == 1 else None,
+        type=ENQUIRY,
+        agreement=None,
+        env=None,
+        jws=None,
+        thread=None,
+        urgency=None,
+    )
+    what = entries.Circumstance(breaches=entries.codes([NeedsApproverError.code]), by=by, outcome="refused", tags=tags)
+    return entries.about_message(exchange.journal, "refused", now, about, what)
 
 
 async def _accept(submission: Submission, exchange: Exchange) -> bytes:

@@ -17,7 +17,7 @@ from gateway.core.envelope import digest
 from gateway.core.errors import BusyError
 from gateway.core.witnessing import KeepConflict, Remember
 from gateway.ports import Exchange, Partner, WitnessedLog
-from gateway.tlog.checkpoint import ClaimedNote, NoteKey, parse_checkpoint, parse_note
+from gateway.tlog.checkpoint import ClaimedNote, NoteKey, NoteSignature, parse_checkpoint, parse_note
 from gateway.tlog.cosignature import CosignerKey, cosign, verify_cosignatures
 from gateway.tlog.errors import NoteError
 from gateway.tlog.witness import (
@@ -37,6 +37,7 @@ from gateway.tlog.witness import (
 from keys.ring import WitnessSigning
 
 TEXT: Final = "text/plain"
+MOST_TEXT: Final = 1024  # bytes: the three lines of a checkpoint and some more; what we cosign, or accuse by, is kept
 _TRIES: Final = 3  # another request for the same log may come first; three in a row are a flood
 _STILL_GOOD: Final = timedelta(seconds=60)  # a checkpoint asked for again within this gets the cosignature it has
 
@@ -56,6 +57,8 @@ async def add_checkpoint(data: bytes, exchange: Exchange) -> Answer:
     signing = exchange.ring().witness(int(now.timestamp()))
     try:
         request = parse_request(data)
+        if len(request.note.text.encode()) > MOST_TEXT:
+            return Answer(400)
         origin = parse_checkpoint(request.note.text).origin
     except NoteError:
         return Answer(400)
@@ -144,11 +147,15 @@ def _line_given(held: WitnessedLog, key: CosignerKey, now: datetime) -> bytes | 
 
 
 def _by_the_log(note: ClaimedNote, owner: Partner, now: datetime) -> ClaimedNote:
-    """The note under the log's own signatures: what others wrote there is not kept."""
+    """The note under the log's own signatures, one of each key: what else was written there is not kept."""
     origin = note.text.partition("\n")[0]
     publics = owner.newest.log_keys_for(origin, int(now.timestamp()))
     ids = {(origin, NoteKey(origin, public.raw).id) for public in publics}
-    return replace(note, signatures=tuple(one for one in note.signatures if (one.name, one.key_id) in ids))
+    first: dict[tuple[str, bytes], NoteSignature] = {}
+    for one in note.signatures:
+        if (one.name, one.key_id) in ids:
+            first.setdefault((one.name, one.key_id), one)
+    return replace(note, signatures=tuple(first.values()))
 
 
 async def _note_refusal(
@@ -158,7 +165,7 @@ async def _note_refusal(
     checkpoint = refused.checkpoint
     if checkpoint is None:
         return
-    about = {"partner": owner.org, "origin": checkpoint.origin, "size": str(checkpoint.size)}
+    about = {"partner": owner.org, "size": str(checkpoint.size)}  # its log's name is the partner's own words
     if refused.refusal is Refusal.SPLIT_VIEW:
         note = _by_the_log(request.note, owner, now).to_bytes()
         what = entries.Circumstance(outcome="split-view", receipt=digest(note))

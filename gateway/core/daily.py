@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Final, Literal
@@ -27,6 +27,8 @@ from keys.statement import ClaimedStatement, read_statement, sign_statement
 from keys.suite import STATEMENT_TYPE
 
 STATEMENT_LIMIT: Final = 640 * 1024  # bytes, envelope section 10
+A_DAY: Final = timedelta(days=1)
+MOST_A_DAY: Final = 8  # of one partner's that are kept: one is the rule, and more where it has much to catch up with
 MOST_ITEMS: Final = 3_000  # of all three lists: 140 bytes each, a third more in base64url
 
 
@@ -160,7 +162,8 @@ def ascending(items: Sequence[Item]) -> tuple[Item, ...]:
 class KeepStatement(Command[bool]):
     """Keep a statement, ours (`dir` out: queued for the partner in the same transaction) or a verified one of the partner
     (`dir` in: its lists are kept for comparison), and log it. Another one under a number that is held is kept beside it.
-    False, changing nothing, where these bytes are held already."""
+    False, changing nothing, where these bytes are held already. Raises NotYetError where a partner's would be one more than
+    MOST_A_DAY in a day: what it has to say is heard later, and nobody can fill our disk with what he signs."""
 
     dir: Literal["in", "out"]
     partner: str

@@ -36,7 +36,7 @@ class Remember(Command[bool]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepConflict(Command[bool]):
     """Keep a partner's signed checkpoint that contradicts the one remembered (one size, two roots), and log it: evidence.
-    False where the same root is kept already, or so many of this log that more would prove nothing."""
+    False where one of this size is kept already (that proves the lie: a third root proves no more), or so many of this log."""
 
     origin: str
     size: int

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, or_, select
 
+from contracts.document import write_wire
 from gateway.core.commands import Command, Idempotency
 from gateway.core.errors import IdempotencyConflictError
 from gateway.core.once import Done, Once
@@ -14,15 +16,32 @@ from gateway.core.tokens import Remember
 from gateway.store.schema import command
 from gateway.store.transaction import Transaction
 
+_AS: Final = "idempotency:"  # before the mac: what it is made for, and how a row shows that it holds one
+
+# Digest and answer of the request that had this key: of `named`.
 ANSWERED: Final = select(command.c.request_digest, command.c.response).where(
-    command.c.client == bindparam("client"), command.c.idempotency_key == bindparam("key")
+    command.c.client == bindparam("client"),
+    or_(command.c.idempotency_key == bindparam("hidden"), command.c.idempotency_key == bindparam("key")),
 )
+
+
+def named(store_key: bytes, client: str, key: str) -> dict[str, str]:
+    """The values of `ANSWERED`.
+
+    A client writes into its keys what it likes, a name or a case number too, and rows stay: kept is a mac under the store
+    key. Rows of before hold the key itself, and are found as well.
+    """
+    return {"client": client, "hidden": _hidden(store_key, client, key), "key": key}
+
+
+def _hidden(store_key: bytes, client: str, key: str) -> str:
+    return _AS + hmac.digest(store_key, write_wire([_AS, client, key]), "sha256").hex()
 
 
 def seen(tx: Transaction, client: str, key: str, request_digest: bytes) -> bytes | None:
     """Return the answer that was kept, None where there is none; raises IdempotencyConflictError. The command that asks
     MUST touch the key."""
-    rows = tx.read_touched(ANSWERED, client=client, key=key)
+    rows = tx.read_touched(ANSWERED, **named(tx.seal.key, client, key))
     if not rows:
         return None
     if rows[0].request_digest != request_digest:
@@ -35,7 +54,7 @@ def keep(tx: Transaction, answered: Idempotency) -> None:
     tx.insert(
         command,
         client=answered.client,
-        idempotency_key=answered.key,
+        idempotency_key=_hidden(tx.seal.key, answered.client, answered.key),
         request_digest=answered.request_digest,
         response=answered.response,
     )

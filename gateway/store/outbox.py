@@ -364,7 +364,7 @@ class StoredOutbox:
         return tuple(map(owed.item, await self._reader.ask(question)))
 
     async def response(self, client: str, key: str) -> tuple[bytes, bytes] | None:
-        rows = await self._reader.rows(answered.ANSWERED, client=client, key=key)
+        rows = await self._reader.rows(answered.ANSWERED, **answered.named(self._reader.seal.key, client, key))
         return (rows[0]["request_digest"], rows[0]["response"]) if rows else None
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 
 from gateway.core.daily import (
+    A_DAY,
+    MOST_A_DAY,
     MOST_ITEMS,
     Difference,
     Head,
@@ -24,6 +26,7 @@ from gateway.core.daily import (
     Window,
     ascending,
 )
+from gateway.core.errors import NotYetError
 from gateway.store import owed
 from gateway.store.readers import Reader, Rows
 from gateway.store.schema import (
@@ -40,7 +43,7 @@ from gateway.store.times import micros, seconds
 from gateway.store.transaction import Transaction
 
 STATEMENT: Final = "statement"
-AT_MOST: Final = 100  # differences of one kind told at a time
+AT_MOST: Final = 100  # differences of one kind answered at a time
 _LIST_OF: Final[Mapping[tuple[str, str], str]] = {
     ("out", "delivered"): "sent",
     ("out", "rejected"): "sent",
@@ -61,6 +64,8 @@ def keep(tx: Transaction, keep: KeepStatement) -> bool:
     same = and_(statement.c.dir == keep.dir, statement.c.partner == keep.partner, statement.c.n == payload.n)
     if tx.read_touched(select(statement.c.n).where(same, statement.c.digest == keep.digest)):
         return False
+    if keep.dir == "in":
+        _check_room(tx, keep)
     tx.insert(
         statement,
         dir=keep.dir,
@@ -80,6 +85,17 @@ def keep(tx: Transaction, keep: KeepStatement) -> bool:
         _lay_open(tx, keep.partner, payload)
     tx.append(keep.entry)
     return True
+
+
+def _check_room(tx: Transaction, keep: KeepStatement) -> None:
+    """What a partner signs it can sign without end: a day has room for some of it, and the rest comes later."""
+    today = and_(
+        statement.c.dir == "in",
+        statement.c.partner == keep.partner,
+        statement.c.kept_at > seconds(keep.now - A_DAY),
+    )
+    if tx.read_touched(select(func.count().label("n")).select_from(statement).where(today))[0].n >= MOST_A_DAY:
+        raise NotYetError("this partner has stated enough for one day")
 
 
 def _lay_open(tx: Transaction, partner: str, payload: StatementPayload) -> None:
@@ -179,17 +195,23 @@ class StoredStatements:
     async def differences(self, partner: str, before: datetime) -> tuple[tuple[Difference, str], ...]:
         at = micros(before)
         questions = {
-            Difference.CLAIMED_RECEIVED: self._claimed_received(partner),
-            Difference.CLAIMED_SENT: _claimed_sent(partner),
-            Difference.NOT_RECEIVED: _unstated(partner, "out", {"delivered": "received", "rejected": "rejected"}, at),
-            Difference.NOT_SENT: _unstated(partner, "in", {"received": "sent", "refused-inbound": "sent"}, at),
+            Difference.CLAIMED_RECEIVED: (self._claimed_received(partner), statement_item.c.message_id),
+            Difference.CLAIMED_SENT: (_claimed_sent(partner), statement_item.c.message_id),
+            Difference.NOT_RECEIVED: (
+                _unstated(partner, "out", {"delivered": "received", "rejected": "rejected"}, at),
+                log_entry.c.message_id,
+            ),
+            Difference.NOT_SENT: (
+                _unstated(partner, "in", {"received": "sent", "refused-inbound": "sent"}, at),
+                log_entry.c.message_id,
+            ),
         }
 
         def question(rows: Rows) -> tuple[tuple[Difference, str], ...]:
             return tuple(
                 (difference, row["message_id"])
-                for difference, asked in questions.items()
-                for row in rows(asked.limit(AT_MOST))
+                for difference, (asked, subject) in questions.items()
+                for row in rows(asked.where(~_noted(partner, difference, subject)).limit(AT_MOST))
             )
 
         return await self._reader.ask(question)
@@ -235,7 +257,16 @@ def _stated(partner: str, lists: tuple[str, ...]) -> Select[Any]:
     return (
         select(statement_item.c.message_id)
         .where(statement_item.c.partner == partner, statement_item.c.list.in_(lists))
+        .distinct()
         .order_by(statement_item.c.message_id)
+    )
+
+
+def _noted(partner: str, difference: Difference, subject: ColumnElement[str]) -> ColumnElement[bool]:
+    return exists().where(
+        statement_difference.c.partner == partner,
+        statement_difference.c.difference == difference.value,
+        statement_difference.c.subject == subject,
     )
 
 

@@ -47,9 +47,9 @@ def remember(tx: Transaction, remember: Remember) -> bool:
 
 
 def keep_conflict(tx: Transaction, keep: KeepConflict) -> bool:
-    """Keep the contradicting note beside its entry, once for each root."""
+    """Keep the contradicting note beside its entry, the first of each size."""
     mine = witness_conflict.c.origin == keep.origin
-    same = mine & (witness_conflict.c.size == keep.size) & (witness_conflict.c.root == keep.root)
+    same = mine & (witness_conflict.c.size == keep.size)
     if tx.read(select(witness_conflict.c.size).where(same)):
         return False
     if tx.read(select(func.count().label("n")).select_from(witness_conflict).where(mine))[0].n >= CONFLICTS_KEPT:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from gateway.core import daily
 from gateway.core.commands import Complete, PutCheckpoint, Receive
 from gateway.core.daily import Difference, Head, Item, KeepStatement, NoteDifference, StatementPayload
+from gateway.core.errors import NotYetError
 from gateway.core.lifecycle import State
 from tests.conformance.subject import Subject
 from tests.support.store import (
@@ -219,3 +220,39 @@ async def test_a_difference_is_noted_once(subject: Subject) -> None:
     assert await subject.store.write(note) is True
     assert await subject.store.write(note) is False
     assert (await subject.overview.counts())["statements.different"] == 1
+
+
+async def test_what_is_noted_is_not_found_again_so_that_all_of_many_are_reached(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.statements.AT_MOST", 2)
+    strangers = {message_id() for _ in range(5)}
+    await subject.store.write(make_keep(sent=tuple(Item(id=one, env=digest(b"false")) for one in strangers)))
+    found: list[str] = []
+    while differences := await subject.statements.differences(PARTNER, START):
+        for difference, claimed in differences:
+            entry = make_entry("statement-differs", partner=PARTNER, dir="own")
+            note = NoteDifference(partner=PARTNER, difference=difference, subject=claimed, entry=entry)
+            assert await subject.store.write(note), "found twice"
+            found.append(claimed)
+    assert sorted(found) == sorted(strangers)
+
+
+async def test_one_difference_of_two_statements_is_found_once(subject: Subject) -> None:
+    stranger = Item(id=message_id(), env=digest(b"false"))
+    await subject.store.write(make_keep(sent=(stranger,)))
+    await subject.store.write(make_keep(2, sent=(stranger,)))
+    assert await subject.statements.differences(PARTNER, START) == ((Difference.CLAIMED_SENT, stranger.id),)
+
+
+async def test_a_day_has_room_for_some_statements_of_a_partner_and_the_next_day_for_more(subject: Subject) -> None:
+    for n in range(1, daily.MOST_A_DAY + 1):
+        assert await subject.store.write(make_keep(n)) is True
+    before = (await subject.overview.counts())["log.size"]
+    with pytest.raises(NotYetError):
+        await subject.store.write(make_keep(daily.MOST_A_DAY + 1))
+    assert (await subject.overview.counts())["log.size"] == before
+    assert await subject.store.write(make_keep(1)) is False, "what is held already is no more of it"
+    assert await subject.store.write(make_keep(daily.MOST_A_DAY + 1, dir_="out")) is True, "ours are ours to make"
+    tomorrow = START + daily.A_DAY
+    assert await subject.store.write(replace(make_keep(daily.MOST_A_DAY + 1), now=tomorrow)) is True

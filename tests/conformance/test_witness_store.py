@@ -84,10 +84,11 @@ async def test_of_two_that_saw_the_same_state_one_is_told_that_it_came_too_late(
     assert not await subject.store.write(make_remember(6))
 
 
-async def test_a_conflict_is_kept_and_logged_once_for_each_root(subject: Subject) -> None:
+async def test_the_first_conflict_of_a_size_is_kept_and_logged(subject: Subject) -> None:
     assert await subject.store.write(make_conflict())
     assert not await subject.store.write(make_conflict())
-    assert await subject.store.write(make_conflict(root=b"\x03" * 32))
+    assert not await subject.store.write(make_conflict(root=b"\x03" * 32))
+    assert await subject.store.write(make_conflict(6))
 
 
 async def test_conflicts_of_one_log_cannot_fill_the_disk(subject: Subject) -> None:

@@ -381,7 +381,10 @@ async def test_enquiry_tells_what_became_of_each(house: House) -> None:
 
 
 async def test_sixth_council_needs_an_approver_and_then_nothing_is_sent(house: House) -> None:
-    six = enquiry(B, *(f"la-90{number}" for number in range(5)))
+    others = [f"la-90{number}" for number in range(5)]
+    for org in others:
+        house.town.a.know(org)
+    six = enquiry(B, *others)
     answer = await house.ours.post("/enquiries", six)
     assert (answer.status, answer.code) == (403, "enquiry.needs-approver")
     assert "submitted" not in house.town.a.kinds()
@@ -393,7 +396,10 @@ async def test_sixth_council_needs_an_approver_and_then_nothing_is_sent(house: H
 async def test_councils_asked_before_count_for_the_same_child(house: House) -> None:
     first = await house.ours.post("/enquiries", enquiry(B))
     assert first.status == 202
-    others = enquiry(*(f"la-90{number}" for number in range(5)))
+    known = [f"la-90{number}" for number in range(5)]
+    for org in known:
+        house.town.a.know(org)
+    others = enquiry(*known)
     refused = await house.ours.post("/enquiries", others)
     single = {**submission(type="cme.enquiry", body=others["body"])}
     same_again = await house.ours.post("/messages", single)

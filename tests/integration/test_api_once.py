@@ -159,6 +159,8 @@ async def test_enquiry_cut_off_between_two_councils_asks_the_other_and_nobody_tw
 
 async def test_enquiry_cut_off_is_told_what_was_sent_though_the_limit_was_reached_since(house: House) -> None:
     partners = [B, *(f"la-90{number}" for number in range(4))]
+    for org in partners[1:]:
+        house.town.a.know(org)
     said = {"partners": partners, "facts": ROUTINE, "body": ENQUIRY}
     exchange = house.town.a.exchange
     async with api_served(replace(exchange, store=CutOff(exchange.store))) as port:

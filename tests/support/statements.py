@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gateway.core.daily import (
+    A_DAY,
+    MOST_A_DAY,
     MOST_ITEMS,
     Difference,
     Head,
@@ -17,6 +19,7 @@ from gateway.core.daily import (
     Window,
     ascending,
 )
+from gateway.core.errors import NotYetError
 
 if TYPE_CHECKING:
     from gateway.core.commands import LogEntry
@@ -37,6 +40,7 @@ class Stated:
 
     kept: dict[tuple[str, str, int], list[KeptStatement]] = field(default_factory=dict)  # the newest last
     items: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)  # (partner, list, id) -> envelopes
+    heard: list[tuple[str, datetime]] = field(default_factory=list)  # (partner, when) of each of theirs
     noted: set[tuple[str, Difference, str]] = field(default_factory=set)
 
 
@@ -46,6 +50,11 @@ def keep(memory: Memory, command: KeepStatement) -> bool:
     beside = stated.kept.setdefault(place, [])
     if any(one.digest == command.digest for one in beside):
         return False
+    if command.dir == "in":
+        today = [at for org, at in stated.heard if org == command.partner and at > command.now - A_DAY]
+        if len(today) >= MOST_A_DAY:
+            raise NotYetError("this partner has stated enough for one day")
+        stated.heard.append((command.partner, command.now))
     beside.append(
         KeptStatement(n=payload.n, digest=command.digest, to=payload.to, head=payload.head, data=command.data)
     )
@@ -139,4 +148,5 @@ class MemoryStatements:
             if not late and (partner, ANSWER[entry.kind], entry.message_id) not in items:
                 missing = Difference.NOT_RECEIVED if listed == "sent" else Difference.NOT_SENT
                 found.append((missing, str(entry.message_id)))
-        return tuple(found)
+        noted = self.memory.stated.noted
+        return tuple(one for one in dict.fromkeys(found) if (partner, *one) not in noted)

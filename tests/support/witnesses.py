@@ -28,7 +28,7 @@ def _remember(memory: Memory, command: witnessing.Remember) -> bool:
 
 def _keep_conflict(memory: Memory, command: witnessing.KeepConflict) -> bool:
     mine = [kept for kept in memory.conflicts if kept.origin == command.origin]
-    if len(mine) >= CONFLICTS_KEPT or any((kept.size, kept.root) == (command.size, command.root) for kept in mine):
+    if len(mine) >= CONFLICTS_KEPT or any(kept.size == command.size for kept in mine):
         return False
     memory.conflicts.append(command)
     memory.log.append(command.entry)

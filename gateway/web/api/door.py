@@ -3,7 +3,7 @@
 A `Call` comes from here alone, so a handler that has one knows the token that asks and that its scope allows it. In order:
 1. address: one that showed too many wrong tokens waits, unless what it shows was good a while ago;
 2. token: in force, by its digest; 3. share: its rate, and how many at a time; 4. scope; 5. path and query as described;
-6. key, media type, size and time of a body; 7. JSON; 8. schema; 9. the key is not at work elsewhere.
+6. key, media type, size and time of a body, and the token once more; 7. JSON; 8. schema; 9. the key is not at work elsewhere.
 """
 
 from __future__ import annotations
@@ -78,10 +78,13 @@ class Door:
             token = await self._token(request)
             self._share(token)
             with self._slots.taken(token.id):
-                tokens.require(token, Scope(operation.scope or ""))
+                scope = Scope(operation.scope or "")
+                tokens.require(token, scope)
                 path, query = _path(operation, request), _query(operation, request)
                 key = _key(operation, request)
                 data = await _body(operation, request, self._body_within)
+                if data:  # it took its time, in which the token may have been revoked
+                    tokens.require(await tokens.authorise(_shown(request), self._exchange), scope)
                 body = _read(operation, data)
                 digest = _digest(request, data)
                 call = Call(token=token, path=path, query=query, key=key, digest=digest, body=body)

@@ -11,6 +11,7 @@ from contracts.document import write_wire
 from gateway import acts, forms, governing, once, protection
 from gateway.core.commands import Protect
 from gateway.core.halves import KeepHalves
+from gateway.core.tokens import Scope
 from gateway.governing import HeldAgreement
 from gateway.ports import Exchange
 from gateway.web.api import answers
@@ -48,7 +49,8 @@ class Standing:
         return say(answers.protected(await self._exchange.overview.protected()))
 
     async def protect(self, call: Call) -> web.Response:
-        """How many tags were new is not told: it would say whether the child was listed before."""
+        """How many tags were new is not told: it would say whether the child was listed before. Who may list children can
+        still count what is listed before and after; each listing is an entry of the log."""
 
         async def act(exchange: Exchange) -> None:
             kinds = protection.KINDS[call.body["kind"]]
@@ -77,10 +79,11 @@ class Standing:
         items = [(happened.index + 1, answers.event(happened)) for happened in found]
         return say(answers.page("events", items, after, limit, reach.restored))
 
-    async def status(self, _: Call) -> web.Response:
+    async def status(self, call: Call) -> web.Response:
         own = self._exchange.own
         counts = dict(await self._exchange.overview.counts())
-        lines = [answers.agreement(held, self._own) for held in await self._held()]
+        allowed = Scope.AGREEMENTS in call.token.scopes  # as on their own route
+        lines = [answers.agreement(held, self._own) for held in await self._held()] if allowed else []
         return say({"organisation": own.id, "name": own.name, "counts": counts, "agreements": lines})
 
     async def _held(self) -> tuple[HeldAgreement, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,3 +113,14 @@ async def test_witnesses_that_never_meet_are_followed_back_only_so_far(
     questions.clear()
     assert (await quorum.look(gateway.exchange, gateway.clock())).size == 0
     assert len(questions) <= 2 * 5
+
+
+async def test_how_long_it_waits_is_read_from_the_entry_and_not_from_the_row_of_a_checkpoint() -> None:
+    gateway = await make_log(2)
+    keep(gateway, *(line_by(gateway, org, 2) for org in WITNESSES))
+    made = int(gateway.clock().timestamp())
+    await grow(gateway)
+    put = gateway.memory.checkpoints[3]
+    for planted in (made - 7 * 3600, made + 3600):
+        gateway.memory.checkpoints[3] = replace(put, signed_at=planted)
+        assert (await quorum.look(gateway.exchange, gateway.clock())).since == made
