@@ -48,10 +48,14 @@ class Story:
         """Two homes with their own keys; root keys outside of them; certificates of a one-day authority."""
         authority = make_authority(now_utc())
         with ThreadPoolExecutor(max_workers=2) as pool:
-            for done in [pool.submit(self._make_home, council, authority) for council in self.both]:
+            for done in [pool.submit(self._begin, council, authority) for council in self.both]:
                 done.result()
         for council in self.both:
             self.say(f"{council.name} ({council.org}) serves at {council.url}")
+
+    def _begin(self, council: Council, authority: Authority) -> None:
+        self._make_home(council, authority)
+        council.start()
 
     def _make_home(self, council: Council, authority: Authority) -> None:
         council.passphrase.touch(mode=0o600)
@@ -71,7 +75,6 @@ class Story:
         council.run("keys", "request", "--out", request, *council.secret, quiet=True)
         council.run("root", "sign", request, "--root", root, "--out", bundle, "--yes", *council.secret, quiet=True)
         council.run("keys", "publish", bundle, *council.secret, quiet=True)
-        council.start()
 
     # --- the steps
 

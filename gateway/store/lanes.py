@@ -78,13 +78,14 @@ _ENTER: Final = update(message).where(
     message.c.sender == bindparam("own"), message.c.id == bindparam("at"), message.c.state == bindparam("before")
 )
 _FOLLOW: Final = update(delivery).where(delivery.c.id == bindparam("at"))
-_FIRST_OPEN: Final = (
+_FIRST: Final = (
     select(delivery.c.id, delivery.c.run_at, delivery.c.lease_until, message.c.state)
     .join_from(delivery, message, JOINED)
-    .where(delivery.c.lane_id == bindparam("at"), _OPEN)
+    .where(delivery.c.lane_id == bindparam("at"))
     .order_by(delivery.c.lane_seq)
     .limit(1)
 )
+_FIRST_OPEN: Final = _FIRST.where(_OPEN)
 _HEAD: Final = select(lane.c.head_delivery, lane.c.run_at).where(lane.c.id == bindparam("at"))
 _BY_KEY: Final = select(lane.c.id, lane.c.next_seq, lane.c.state).where(
     lane.c.partner == bindparam("to"), lane.c.lane_key == bindparam("key")

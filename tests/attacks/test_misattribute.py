@@ -48,7 +48,7 @@ async def test_message_under_another_name_is_not_served(
         with pytest.raises(RowTamperedError):
             await inbound.release(message, sender, "case-system", town.b.exchange, by="A Token")
         with pytest.raises(RowTamperedError):
-            await inbound.open_by(message, "duty-officer", town.b.exchange, sender=sender)
+            await inbound.open_by(message, "duty", town.b.exchange, sender=sender)
         assert kinds(town.b, message) == ["received"]
         assert await refused(town.b) == ["message"]
         assert column in {found for _, found in faults(town.b)}

@@ -13,6 +13,7 @@ import pytest
 
 from contracts.events import Action
 from gateway import inbound
+from gateway.core.errors import RowTamperedError
 from gateway.core.lifecycle import InboundState
 from gateway.core.receipt import read_receipt
 from tests.support.exchange import Town, make_message, make_town, make_town_in_force
@@ -140,11 +141,11 @@ async def test_agreement_terminated_before_both_signed_carries_none() -> None:
     assert found == {("agreement.not-in-force", "")}
 
 
-async def test_another_agreement_than_the_threads_does_not_do(town: Town) -> None:
+async def test_message_whose_row_names_another_agreement_than_its_sealed_bytes_is_not_spoken_of(town: Town) -> None:
     message = held(town)
     message.row = dataclasses.replace(message.row, agreement="sha256:" + "77" * 32)
-    found = await bring(town, "exchange.withdrawal", {"message": MESSAGE_ID, "reason": "in-error"})
-    assert found == {("agreement.none", "")}
+    with pytest.raises(RowTamperedError):
+        await bring(town, "exchange.withdrawal", {"message": MESSAGE_ID, "reason": "in-error"})
     assert untouched(town)
 
 

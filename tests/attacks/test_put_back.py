@@ -95,7 +95,7 @@ async def test_row_taken_out_and_put_back_while_the_flow_decides_is_decided_on_a
 async def test_suspended_agreement_whose_event_is_taken_out_governs_nothing(disk: OnDisk, town: Town) -> None:
     tamper(disk.path, f"DELETE FROM agreement_event WHERE org = '{town.b.own}'")  # noqa: S608 - a test's own words
     with pytest.raises(StoreChangedError):  # any write looks first
-        await protection.remove(make_body(), KINDS, disk.exchange, by="An Officer", alone=True)
+        await protection.add(make_body(), KINDS, disk.exchange, by="An Officer")
     assert await governing.load(disk.exchange, town.digest, town.clock()) is None
 
 
@@ -118,7 +118,9 @@ async def test_without_a_command_it_is_noticed_by_itself(town: Town, database: P
 
 async def test_who_cannot_decide_again_is_asked_to_come_back(disk: OnDisk) -> None:
     tamper(disk.path, "UPDATE partner SET mac = mac")
+    child = {"child": {"upn": "A123456789012"}}
     with pytest.raises(StoreChangedError):
-        await protection.remove(make_body(), KINDS, disk.exchange, by="An Officer", alone=True)
-    await protection.remove(make_body(), KINDS, disk.exchange, by="An Officer", alone=True)
-    assert await disk.exchange.protection.kinds(disk.exchange.tags(make_body())) == frozenset()
+        await protection.add(child, KINDS, disk.exchange, by="An Officer")
+    assert await disk.exchange.protection.kinds(disk.exchange.tags(child)) == frozenset()
+    await protection.add(child, KINDS, disk.exchange, by="An Officer")
+    assert await disk.exchange.protection.kinds(disk.exchange.tags(child)) == KINDS

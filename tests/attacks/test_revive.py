@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from contracts.events import Action
 from gateway import delivery
+from gateway.core.errors import StoreChangedError
 from gateway.core.lifecycle import State
 from gateway.store.rows import NOT_AS_LOGGED
 from tests.support.messages import A, submission, transfer
@@ -61,6 +64,8 @@ async def test_message_under_a_suspended_agreement_does_not_leave_under_another(
         await town.act(town.a, Action.SUSPEND, push=False)
         tamper(path(town.a), f"UPDATE message SET agreement = '{second}' WHERE id = '{message}'")  # noqa: S608
         assert {column for _, column in faults(town.a)} == {"message.agreement"}
+        with pytest.raises(StoreChangedError):  # the worker comes again
+            await town.a.run()
         await town.a.run(2)
         held = await town.a.exchange.outbox.message(message)
         assert held is not None

@@ -51,7 +51,7 @@ async def test_withdrawn_content_put_back_is_not_read(tmp_path: Path, state: str
         for step in (
             inbound.release(message, A, "case-system", town.b.exchange, by="A Token"),
             inbound.take(message, town.b.exchange),
-            inbound.open_by(message, "duty-officer", town.b.exchange),
+            inbound.open_by(message, "duty", town.b.exchange),
         ):
             with pytest.raises(SubmissionRefusedError):
                 await step
@@ -67,7 +67,7 @@ async def test_withdrawn_content_put_back_is_not_read(tmp_path: Path, state: str
 async def test_destruction_that_only_rows_tell_of_is_not_vouched_for(tmp_path: Path) -> None:
     async with in_force(tmp_path) as town:
         message = await sent(town)
-        await inbound.open_by(message, "duty-officer", town.b.exchange)
+        await inbound.open_by(message, "duty", town.b.exchange)
         await withdraw(town, message)  # too late: a person must destroy it
         tamper(
             path(town.b),
@@ -106,7 +106,7 @@ async def test_correction_of_what_was_withdrawn_put_back_is_not_read(tmp_path: P
         tamper(path(town.b), *kept, state, *forget)
         for step in (
             inbound.release(correction, A, "case-system", town.b.exchange, by="A Token"),
-            inbound.open_by(correction, "duty-officer", town.b.exchange),
+            inbound.open_by(correction, "duty", town.b.exchange),
         ):
             with pytest.raises(SubmissionRefusedError):
                 await step

@@ -390,7 +390,7 @@ def takes_any_lease(patch: pytest.MonkeyPatch) -> None:
 
 
 def lets_a_lane_pass_its_dead(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lanes, "_OPEN", text("delivery.state IN ('ready', 'leased')"))
+    patch.setattr(lanes, "_FIRST_OPEN", lanes._FIRST.where(text("delivery.state IN ('ready', 'leased')")))
 
 
 def forgets_a_lease_that_ended(patch: pytest.MonkeyPatch) -> None:

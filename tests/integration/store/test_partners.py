@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from gateway.core import deciding
 from gateway.core.commands import AddBundle, PutPartner
+from gateway.core.errors import StoreChangedError
 from gateway.ports import Partner
 from gateway.store.partners import UNREADABLE
 from gateway.store.rows import TAMPERED
@@ -56,6 +59,8 @@ async def test_a_partner_changed_in_the_database_counts_as_absent(lab: Lab) -> N
     tamper(lab.path, """UPDATE partner SET verified_by = '["one", "two"]'""")
     assert await lab.open.read.partners.get(PARTNER) is None
     assert lab.alarms.raised == [(TAMPERED, {"table": "partner", "row": PARTNER})]
+    with pytest.raises(StoreChangedError):
+        await lab.open.store.write(put())
     await lab.open.store.write(put())  # a person writes it anew
     assert (await held(lab)).verified_by == ("one", "two")
 
@@ -69,6 +74,8 @@ async def test_a_bundle_swapped_in_the_database_counts_as_absent(lab: Lab) -> No
     tamper(lab.path, f"UPDATE bundle SET jws = x'{planted}'")  # noqa: S608 - hex
     assert (await held(lab)).bundles == ()
     assert lab.alarms.raised[-1] == (TAMPERED, {"table": "bundle", "row": f"{PARTNER} 1"})
+    with pytest.raises(StoreChangedError):
+        await lab.open.store.write(add(first))
     assert await lab.open.store.write(add(first)) is True  # fetched again
     assert (await held(lab)).bundles == (first,)
 

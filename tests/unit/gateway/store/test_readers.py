@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import bindparam, insert, select, update
 
+from gateway.store.logged import MessageLog
 from gateway.store.migrations import upgrade
 from gateway.store.readers import CONNECTIONS, Reader, Rows
 from gateway.store.rows import RowSeal
@@ -46,6 +47,7 @@ async def reader(path: Path) -> AsyncIterator[Reader]:
         reader_engine(path, connections=CONNECTIONS),
         seal=RowSeal(key=b"s" * 32, alarm=Alarms()),
         vault=Vault(b"k" * 32),
+        told=MessageLog(mac=lambda index, entry: b""),
     )
     yield opened
     await asyncio.to_thread(opened.close)
