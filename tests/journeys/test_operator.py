@@ -168,14 +168,16 @@ def test_log_verify_passes_and_then_names_the_entry_that_an_administrator_change
     assert operator.ask("log", "verify")["problems"] == []
     database = operator.home / "data" / "safehand.db"
     connection = pysqlite3.connect(database, isolation_level=None)
+    (trigger,) = connection.execute("select sql from sqlite_master where name = 'log_entry_no_update'").fetchone()
     connection.execute("drop trigger log_entry_no_update")
     data = bytes(connection.execute("select entry from log_entry where idx = 0").fetchone()[0])
     connection.execute("update log_entry set entry = ? where idx = 0", (data.replace(b'"v":1', b'"v":2'),))
     found = operator.run("log", "verify", "--json")
     connection.execute("update log_entry set entry = ? where idx = 0", (data,))
+    connection.execute(trigger)
     connection.close()
     assert found.exit_code == 3
-    assert json.loads(found.output)["problems"][0]["index"] == 0
+    assert {problem["index"] for problem in json.loads(found.output)["problems"]} >= {-1, 0}
     assert operator.ask("log", "verify")["problems"] == []
 
 

@@ -67,7 +67,7 @@ def test_health_is_told_with_a_word_and_a_code_for_each_thing(world: World) -> N
     status, text = world.kc.page("/readyz")
     said = json.loads(text)
     assert (status, said["status"]) == (200, "ready"), text
-    names = {"serving", "database", "migrations", "keys", "clock", "queue", "log", "space"}
+    names = {"serving", "database", "migrations", "keys", "clock", "queue", "log", "space", "webhooks"}
     assert set(said["checks"]) == names
     assert {check["level"] for check in said["checks"].values()} == {"ok"}
     assert all(check["words"] and check["code"] for check in said["checks"].values())

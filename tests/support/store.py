@@ -38,6 +38,7 @@ from gateway.core.commands import (
     Receive,
     RecordEvent,
     Release,
+    ReleaseLeases,
     Submit,
 )
 from gateway.core.erasure import ERASED
@@ -52,6 +53,7 @@ from gateway.store.sqlite import reader_engine, writer_engine
 from gateway.store.states import TABLES
 from gateway.store.vault import Vault
 from gateway.store.verify import LogRules, verify_live
+from gateway.store.writer import Writer
 from gateway.tlog.checkpoint import Checkpoint, NoteKey, sign_checkpoint
 from gateway.tlog.entry import AgreementRef, Entry, commitment, encode, leaf_hash, nonce_text, row_mac
 from keys.errors import SignatureError
@@ -411,6 +413,11 @@ def by_hand(path: Path, statement: str) -> None:
             connection.commit()
     finally:
         engine.dispose()
+
+
+async def noticed(store: Writer) -> None:
+    """Have the writer notice now that somebody else wrote, with a command that changes nothing and decides nothing."""
+    await store.write(ReleaseLeases(tokens=frozenset(), now=at(0)))
 
 
 def rows(path: Path, statement: str, **values: Any) -> list[tuple[Any, ...]]:

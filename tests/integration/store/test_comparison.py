@@ -25,6 +25,7 @@ from tests.support.store import (
     make_event,
     make_receive,
     make_submit,
+    noticed,
     rows,
     tamper,
 )
@@ -126,6 +127,7 @@ async def test_an_old_partner_row_put_back_is_found_and_counts_as_absent(lab: La
     assert found(lab) == {("partner", OTHER)}
     assert await lab.open.read.partners.get(PARTNER) is None
     assert lab.alarms.raised == [(NOT_AS_LOGGED, {"table": "partner", "row": PARTNER})]
+    await noticed(lab.open.store)
     await lab.open.store.write(put())  # a person writes it anew
     stored = await lab.open.read.partners.get(PARTNER)
     assert stored is not None
@@ -165,6 +167,7 @@ async def test_a_protection_that_was_deleted_protects_all_the_same(lab: Lab) -> 
     assert await lab.open.read.protection.kinds(TAGS) == {"location"}
     assert await lab.open.read.protection.kinds({b"x" * 32}) == frozenset()
     assert {code for code, _ in lab.alarms.raised} == {NOT_AS_LOGGED}
+    await noticed(lab.open.store)
     await lab.open.store.write(protect(on=False))  # two people took it off
     assert await lab.open.read.protection.kinds(TAGS) == frozenset()
     assert found(lab) == set()
@@ -195,6 +198,7 @@ async def test_a_partner_whose_newest_bundle_was_deleted_counts_as_absent(lab: L
     tamper(lab.path, "DELETE FROM bundle WHERE seq = 2")
     assert found(lab) == {("bundle", MISSING)}
     assert await lab.open.read.partners.get(PARTNER) is None
+    await noticed(lab.open.store)
     await lab.open.store.write(add(2))
     assert await lab.open.read.partners.get(PARTNER) is not None
 
@@ -207,6 +211,7 @@ async def test_an_act_while_a_comparison_runs_is_not_pinned_to_what_was_before(
     await lab.open.store.write(put())
     await lab.open.store.write(add())
     tamper(lab.path, *old)
+    await noticed(lab.open.store)
     compare = lab.open.comparison._compare
 
     def slow(connection: Any) -> Any:

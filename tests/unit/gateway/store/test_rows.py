@@ -174,17 +174,17 @@ def test_a_row_that_was_good_before_is_judged_by_every_cell(column: str) -> None
     seal = make_seal()
     row = seal.sealed(partner, ROW)
     for _ in range(3):
-        assert seal.good(partner, row)
-    assert not seal.good(partner, {**row, column: b"x" * 32 if column == "mac" else CHANGED[column]})
-    assert seal.good(partner, row)
+        assert seal.checked(partner, [row])
+    assert not seal.checked(partner, [{**row, column: b"x" * 32 if column == "mac" else CHANGED[column]}])
+    assert seal.checked(partner, [row])
 
 
 def test_a_number_of_another_kind_is_another_row() -> None:
     seal = make_seal()
     row = seal.sealed(partner, ROW)
-    assert seal.good(partner, row)
-    assert not seal.good(partner, {**row, "fetched_at": 1.0})
-    assert not seal.good(partner, {**row, "fetched_at": True})
+    assert seal.checked(partner, [row])
+    assert not seal.checked(partner, [{**row, "fetched_at": 1.0}])
+    assert not seal.checked(partner, [{**row, "fetched_at": True}])
 
 
 def test_what_is_remembered_of_good_rows_has_an_end() -> None:
