@@ -75,7 +75,7 @@ async def requested_of(exchange: Exchange, held: HeldAgreement, thread: str | No
     if thread is None:
         return None
     request = await exchange.outbox.message(thread)
-    if request is None or request.agreement != held.digest:
+    if request is None or agreement_of(request) != held.digest:
         return None
     return _fields(request.inner)
 

@@ -21,6 +21,7 @@ from gateway.core.errors import (
     HeadsMovedError,
     IdempotencyConflictError,
     IllegalTransitionError,
+    StoreChangedError,
     SubmissionRefusedError,
 )
 from gateway.core.ids import new_message_id
@@ -98,8 +99,11 @@ async def _retire(replaced: OutboundMessage, held: HeldAgreement, now: datetime,
     about = circumstances.about(replaced, circumstances.payload_of(replaced.inner), held)
     what = entries.Circumstance(outcome="replaced")
     entry = entries.about_message(exchange.journal, "expired", now, about, what)
-    with suppress(IllegalTransitionError):
-        await exchange.store.write(commands.Move(message_id=replaced.id, event=Event.EXPIRE, entry=entry, now=now))
+    move = commands.Move(message_id=replaced.id, event=Event.EXPIRE, entry=entry, now=now)
+    for _ in range(_TRIES):  # the new message is queued by now: the flow is not to be run again
+        with suppress(IllegalTransitionError, StoreChangedError):
+            await exchange.store.write(move)
+            return
 
 
 def _read_body(data: bytes) -> dict[str, object]:

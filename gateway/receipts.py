@@ -52,6 +52,8 @@ async def verify(
     """
     now = exchange.clock()
     payload = claimed.payload
+    if sent.to[0].org != partner.org:
+        raise ReceiptRejectedError("for no message of ours to this organisation")
     if partner.newest.message_sign_pair_for(payload.sig) is None:
         partner = await _with_newer_keys(partner, now, exchange)
     listed = partner.newest.message_sign_pair_for(payload.sig)

@@ -22,6 +22,7 @@ from gateway.core.errors import (
     IdempotencyConflictError,
     IllegalTransitionError,
     NotYetError,
+    StoreChangedError,
 )
 from gateway.core.roles import StaffRole
 from gateway.core.tokens import TokenScopeError, TokenUnknownError
@@ -37,8 +38,8 @@ CODE = r"`([a-z]+(?:[.-][a-z-]+)*)`"
 DRIVEN = ("outbound", "records", "service", "circumstances", "submissions", "forms", "protection", "two_people")
 DRIVEN += ("inbound", "delivery", "core/roles")
 RAISED = (
-    *(BusyError, HeadsMovedError, IdempotencyConflictError, IllegalTransitionError, NotYetError, WriterStoppedError),
-    *(NeedsApproverError, TokenScopeError, TokenUnknownError),
+    *(BusyError, HeadsMovedError, IdempotencyConflictError, IllegalTransitionError, NotYetError, StoreChangedError),
+    *(WriterStoppedError, NeedsApproverError, TokenScopeError, TokenUnknownError),
 )
 # Of a state of the inbox (`inbound`), of a path (`acts.find_agreement`), of HTTP itself, and of a bug.
 OTHERWISE = {"message.refused", "message.withdrawn", "message.destroyed", "agreement.none", "contract.breach", "fault"}

@@ -126,7 +126,7 @@ class RowComparison:
             if not hmac.compare_digest(self._mac(index, entry), as_blob(row.mac)):
                 faults.append(LogFault(index=index, rule="the mac of the entry does not hold"))
                 continue
-            while opening is not None and opening.entry_idx < index:
+            while opening is not None and as_number(opening.entry_idx) < index:
                 opening = next(openings, None)
             if _NAMED not in entry:
                 continue

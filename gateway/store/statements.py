@@ -263,10 +263,13 @@ def _stated(partner: str, lists: tuple[str, ...]) -> Select[Any]:
 
 
 def _noted(partner: str, difference: Difference, subject: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether the log tells the difference already: a row of it that somebody planted hides nothing."""
+    told = log_entry.alias()
     return exists().where(
-        statement_difference.c.partner == partner,
-        statement_difference.c.difference == difference.value,
-        statement_difference.c.subject == subject,
+        told.c.message_id == subject,
+        told.c.kind == "statement-differs",
+        told.c.partner == partner,
+        told.c.outcome == difference.value,
     )
 
 

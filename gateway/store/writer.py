@@ -194,7 +194,7 @@ class Writer:
             return False
         return True
 
-    def _carry_out(self, batch: Sequence[_Job]) -> Sequence[_Outcome]:
+    def _carry_out(self, batch: Sequence[_Job], again: bool = True) -> Sequence[_Outcome]:
         if self._room.free() < self._room.floor:
             return [_Outcome(error=BusyError("too little free space on the disk"))] * len(batch)
         try:
@@ -202,17 +202,18 @@ class Writer:
         except _CommitUnknownError:
             raise
         except _ForeignWriteError:
-            return self._after_foreign_write(batch)
+            return self._after_foreign_write(batch, again)
         except Exception as error:  # noqa: BLE001 - swallows nothing: it answers the one command that is guilty
             if len(batch) > 1:
-                return [outcome for job in batch for outcome in self._carry_out([job])]
+                return [outcome for job in batch for outcome in self._carry_out([job], again)]
             return [_Outcome(error=_answerable(error))]
 
-    def _after_foreign_write(self, batch: Sequence[_Job]) -> Sequence[_Outcome]:
-        """What has happened already is kept; what was decided on what was read is decided again by whoever asked."""
+    def _after_foreign_write(self, batch: Sequence[_Job], again: bool) -> Sequence[_Outcome]:
+        """What has happened already is kept; what was decided on what was read is decided again by whoever asked. Tried
+        `again` once: who keeps writing keeps everything else waiting."""
         looked = self._look()
-        settled = [job for job in batch if looked and job.command.settled]
-        outcomes = dict(zip(map(id, settled), self._carry_out(settled) if settled else (), strict=True))
+        settled = [job for job in batch if looked and again and job.command.settled]
+        outcomes = dict(zip(map(id, settled), self._carry_out(settled, again=False) if settled else (), strict=True))
         refused = _Outcome(error=StoreChangedError("somebody else wrote to the database"))
         return [outcomes.get(id(job), refused) for job in batch]
 

@@ -20,6 +20,7 @@ from gateway.core.errors import (
     BusyError,
     ConflictError,
     EnvelopeRejectedError,
+    HeadsMovedError,
     NotYetError,
     ReceiptRejectedError,
     SafehandError,
@@ -100,7 +101,7 @@ def exchange_runner(app: web.Application) -> Runner:
 
 def face(error: Exception) -> web.Response | None:
     """Return what a partner sees of an error (envelope section 6); None for a fault of ours."""
-    if isinstance(error, NotYetError | BusyError):
+    if isinstance(error, NotYetError | BusyError | HeadsMovedError):
         wait = error.retry_after if isinstance(error, NotYetError) else _BUSY_AGAIN
         return web.Response(status=503, headers={hdrs.RETRY_AFTER: str(wait)})
     for kind, status, body in _FACES:

@@ -231,7 +231,7 @@ async def test_what_is_noted_is_not_found_again_so_that_all_of_many_are_reached(
     found: list[str] = []
     while differences := await subject.statements.differences(PARTNER, START):
         for difference, claimed in differences:
-            entry = make_entry("statement-differs", partner=PARTNER, dir="own")
+            entry = make_entry("statement-differs", partner=PARTNER, dir="in", msg=claimed, outcome=difference.value)
             note = NoteDifference(partner=PARTNER, difference=difference, subject=claimed, entry=entry)
             assert await subject.store.write(note), "found twice"
             found.append(claimed)
