@@ -95,6 +95,21 @@ def about(message: OutboundMessage, payload: Payload, held: HeldAgreement | None
     )
 
 
+def about_row(message: OutboundMessage) -> entries.About:
+    """As `about`, of a message whose sealed bytes are gone: what its row says, which names no agreement."""
+    return entries.About(
+        dir="out",
+        msg=message.id,
+        partner=message.partner,
+        type=None,
+        agreement=None,
+        env=message.env,
+        jws=message.jws,
+        thread=None,
+        urgency=None,
+    )
+
+
 def _fields(inner: bytes) -> frozenset[str] | None:
     fields = payload_of(inner).body.get("request", {}).get("fields")
     return frozenset(fields) if isinstance(fields, list) else None
@@ -125,6 +140,11 @@ def sealed(message: OutboundMessage | InboundMessage) -> Payload:
     if any(getattr(message, name) != value for name, value in said.items()):
         raise RowTamperedError("message")
     return payload
+
+
+def readable(message: OutboundMessage) -> Payload | None:
+    """The payload of an own message, None where its sealed bytes are gone."""
+    return payload_of(message.inner) if digest(message.inner) == message.jws else None
 
 
 def agreement_of(message: OutboundMessage) -> str:

@@ -69,7 +69,7 @@ async def hand_over(candidate: Candidate, exchange: Exchange) -> None:
         payload = _sealed(candidate, message)
     except RowTamperedError:  # its row says something else than its sealed bytes: it waits for a person
         exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
-        await _hold(message, circumstances.payload_of(message.inner), None, ("row.tampered",), now, exchange)
+        await _hold(message, circumstances.readable(message), None, ("row.tampered",), now, exchange)
         return
     if int(now.timestamp()) >= message.expires_at:
         await expire(message.id, now, exchange)
@@ -167,14 +167,15 @@ async def _unwitnessed(message: OutboundMessage, now: datetime, exchange: Exchan
 
 async def _hold(
     message: OutboundMessage,
-    payload: Payload,
+    payload: Payload | None,
     held: HeldAgreement | None,
     codes: tuple[str, ...],
     now: datetime,
     exchange: Exchange,
 ) -> None:
     what = entries.Circumstance(breaches=entries.codes(codes), outcome="held")
-    entry = entries.about_message(exchange.journal, "held", now, circumstances.about(message, payload, held), what)
+    about = circumstances.about_row(message) if payload is None else circumstances.about(message, payload, held)
+    entry = entries.about_message(exchange.journal, "held", now, about, what)
     await exchange.store.write(
         commands.Hold(message_id=message.id, codes=codes, entry=entry, look_again=now + LOOK_AGAIN)
     )
@@ -296,15 +297,22 @@ async def expire(message_id: str, now: datetime, exchange: Exchange) -> None:
     message = await exchange.outbox.message(message_id)
     if message is None:
         return
-    if int(now.timestamp()) < circumstances.payload_of(message.inner).exp:  # its row alone says that its time is over
+    payload = circumstances.readable(message)
+    if payload is not None and int(now.timestamp()) < payload.exp:  # its row alone says that its time is over
         exchange.tell(TAMPERED, message.id, {"table": "message", "row": message.id}, now)
         return
-    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     what = entries.Circumstance(outcome="expired")
-    about = circumstances.about(message, circumstances.payload_of(message.inner), held)
+    about = await _about(message, payload, now, exchange)
     entry = entries.about_message(exchange.journal, "expired", now, about, what)
     exchange.alarm("message-expired", {"partner": message.partner, "message_id": message.id})
     await exchange.store.write(commands.Move(message_id=message_id, event=Event.EXPIRE, entry=entry, now=now))
+
+
+async def _about(message: OutboundMessage, payload: Payload | None, now: datetime, exchange: Exchange) -> entries.About:
+    """What an entry says of an own message; one whose sealed bytes are gone can still be ended."""
+    if payload is None:
+        return circumstances.about_row(message)
+    return circumstances.about(message, payload, await governing.load(exchange, payload.agreement.digest, now))
 
 
 async def resend(message_id: str, exchange: Exchange, *, by: str | None) -> State:
@@ -324,9 +332,8 @@ async def _move(message_id: str, event: Event, kind: str, exchange: Exchange, by
     message = await exchange.outbox.message(message_id)
     if message is None:
         raise SubmissionRefusedError("message.unknown", "id", "no such message")
-    held = await governing.load(exchange, circumstances.agreement_of(message), now)
     what = entries.Circumstance(by=by, outcome=kind)
-    about = circumstances.about(message, circumstances.payload_of(message.inner), held)
+    about = await _about(message, circumstances.readable(message), now, exchange)
     entry = entries.about_message(exchange.journal, kind, now, about, what)
     state = await exchange.store.write(commands.Move(message_id=message_id, event=event, entry=entry, now=now))
     exchange.wake()

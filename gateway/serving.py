@@ -113,8 +113,7 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
             running = replace(opened, exchange=replace(opened.exchange, store=store))
             found = await compare_rows(running)  # before anything is served: a row put back must not be used once
             if found.log:
-                first = found.log[0]
-                raise LogInconsistentError(f"nobody can say which rows stand: entry {first.index}: {first.rule}")
+                raise _unreadable(found)
             missing = running.keys.ring().missing(int(now_utc().timestamp()))
             if missing:
                 roles = ", ".join(role.value for role in missing)
@@ -127,7 +126,9 @@ async def serve(home: Home, ready: Callable[[Settings], None]) -> None:
             await witnessed.check_at_start(running.exchange)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop.set)
-            await _run(home, running, meters, stop, ready)
+            await _run(home, running, meters, stop, ready, fatal)
+    if failures and isinstance(failures[0], LogInconsistentError):
+        raise failures[0]
     if failures:
         raise SafehandError("the writer stopped because the outcome of a commit is unknown: start again") from failures[
             0
@@ -150,7 +151,12 @@ def _use_all_descriptors() -> None:
 
 
 async def _run(
-    home: Home, running: Writing, meters: Meters, stop: asyncio.Event, ready: Callable[[Settings], None]
+    home: Home,
+    running: Writing,
+    meters: Meters,
+    stop: asyncio.Event,
+    ready: Callable[[Settings], None],
+    fatal: Callable[[BaseException], None],
 ) -> None:
     exchange, settings = running.exchange, running.settings
     vitals = _vitals(home, running, meters)
@@ -177,7 +183,7 @@ async def _run(
         vitals.webhooks = webhooks.waiting_since
         working = tasks.create_task(worker.run(), name="worker")
         posting = tasks.create_task(webhooks.run(), name="webhooks")
-        clockwork = tasks.create_task(_jobs(home, running, vitals).run(), name="jobs")
+        clockwork = tasks.create_task(_jobs(home, running, vitals, fatal).run(), name="jobs")
         ready(settings)
         log.info("serving", org=settings.org)
         await stop.wait()
@@ -275,19 +281,29 @@ def _vitals(home: Home, running: Running, meters: Meters) -> Vitals:
     )
 
 
-def _jobs(home: Home, running: Writing, vitals: Vitals) -> Jobs:
-    """Everything done by the clock."""
+def _jobs(home: Home, running: Writing, vitals: Vitals, fatal: Callable[[BaseException], None]) -> Jobs:
+    """Everything done by the clock. Where nobody can say any more which rows stand the process stops, as it would not start."""
     exchange = running.exchange
     walls = ClockWatch(exchange.clock(), steady)
 
     async def look_at_log() -> None:
         await vitals.look_at_log(exchange.sign_log)
 
+    def judge(found: Compared | None) -> None:
+        if found is not None and found.log:
+            fatal(_unreadable(found))
+
+    async def compare() -> None:
+        judge(await compare_rows(running))
+
+    async def tell() -> None:
+        judge(await tell_refused(running))
+
     return Jobs(
         (
             Job(name="checkpoint", every=SIGN_EVERY, run=look_at_log),
-            Job(name="refused-rows", every=TELL_EVERY, run=lambda: tell_refused(running)),
-            Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=lambda: compare_rows(running)),
+            Job(name="refused-rows", every=TELL_EVERY, run=tell),
+            Job(name="rows", every=COMPARE_EVERY, after=COMPARE_EVERY, run=compare),
             Job(name="clock", every=LOOK_AT_CLOCK, run=lambda: watch(walls, exchange)),
             Job(name="verify", every=VERIFY_EVERY, after=VERIFY_FIRST, run=lambda: verify_whole(home, exchange)),
             *_key_jobs(home, running, vitals),
@@ -323,10 +339,17 @@ async def verify_whole(home: Home, exchange: Exchange) -> None:
     await integrity.record(auditing.altered(report), exchange)
 
 
-async def tell_refused(running: Writing) -> None:
-    """Log the rows that readers refused; whoever changed one may have put back or taken out others: compare at once."""
+async def tell_refused(running: Writing) -> Compared | None:
+    """Log the rows that readers refused; whoever changed one may have put back or taken out others: compare at once.
+    Answers what that found, None where nothing waited."""
     if await integrity.record(running.refusals, running.exchange):
-        await compare_rows(running)
+        return await compare_rows(running)
+    return None
+
+
+def _unreadable(found: Compared) -> LogInconsistentError:
+    first = found.log[0]
+    return LogInconsistentError(f"nobody can say which rows stand: entry {first.index}: {first.rule}")
 
 
 def _key_jobs(home: Home, running: Running, vitals: Vitals) -> tuple[Job, ...]:

@@ -74,3 +74,24 @@ async def test_message_under_a_suspended_agreement_does_not_leave_under_another(
         assert await town.b.exchange.inbox.message(message, A) is None
         named = rows(path(town.a), "SELECT DISTINCT agreement FROM log_entry WHERE message_id = :id", id=message)
         assert ("second-transfer",) not in named
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM content WHERE id = (SELECT body_ref FROM message WHERE id = '{id}')",
+        "DELETE FROM content_key WHERE id = (SELECT body_ref FROM message WHERE id = '{id}')",
+    ],
+)
+async def test_message_whose_content_is_gone_waits_for_a_person_who_can_end_it(tmp_path: Path, change: str) -> None:
+    async with in_force(tmp_path) as town:
+        message = (await submission(town.a.exchange, key="gone"))["id"]
+        tamper(path(town.a), change.format(id=message))
+        with pytest.raises(StoreChangedError):  # the worker comes again
+            await town.a.run()
+        await town.a.run(2)
+        held = await town.a.exchange.outbox.message(message)
+        assert held is not None
+        assert (held.state, held.held_for) == (State.HELD, ("row.tampered",))
+        assert await delivery.cancel(message, town.a.exchange, by="A Person") is State.CANCELLED
+        assert await town.b.exchange.inbox.message(message, A) is None

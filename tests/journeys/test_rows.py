@@ -128,3 +128,19 @@ def test_erase_wants_one_of_index_and_message(operator: Operator, home: Path) ->
     for what in ((), ("--index", "1", "--message", "x")):
         refused = operator.run("log", "erase", *what, "--reason", "retention", "--by", "DPO", home=home)
         assert refused.exit_code == 2
+
+
+def test_a_gateway_that_cannot_say_any_more_which_rows_stand_stops(home: Path) -> None:
+    """As it would not start: without the opening of its rows an entry that revokes says nothing."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "--home", str(home), "serve"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("serving")
+        ask(home, "DELETE FROM log_detail WHERE field = 'rows'")
+        said = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 3, said
+        assert "nobody can say which rows stand" in said
